@@ -1,0 +1,1 @@
+"""BERRI: many retrieval datasets, annotated with instructions. Nothing is collected yet."""

@@ -1,0 +1,196 @@
+"""Reading and writing files so that nothing is half there.
+
+A file or folder is written under a temporary name, flushed to the disk, and renamed. What a reader meets under the
+final name is whole: the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from tart.errors import DataError, StorageError
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a UTF-16 pair: valid in a Python string, not in UTF-8
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield (1-based number, text) of each line of a UTF-8 file; a BOM and CRLF line ends are taken off.
+
+    Only a line feed ends a line: U+2028 and its like may stand inside JSON strings.
+
+    Raises:
+        DataError: if the file is missing, is a folder, or a line is not UTF-8.
+    """
+    path = Path(path)
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise DataError("no such file", path=path) from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"can't be read: {error.strerror}", path=path) from None
+    with file:
+        yield from decode_lines(file, path)
+
+
+def decode_lines(file: BinaryIO, name: str | Path) -> Iterator[tuple[int, str]]:
+    """`read_lines` for an open binary file such as standard input; `name` is what errors call it."""
+    for number, raw in enumerate(file, start=1):
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"not UTF-8 (byte {error.start + 1} of the line)", path=name, line=number) from None
+        yield number, text.removesuffix("\n").removesuffix("\r")
+
+
+def parse_json_object(text: str, path: str | Path, line: int | None = None) -> dict[str, Any]:
+    """Parse one JSON object.
+
+    Raises:
+        DataError: naming path and line, if it is no valid JSON or no object.
+    """
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"not valid JSON ({error})", path=path, line=line) from None
+    if not isinstance(value, dict):
+        raise DataError(f"wanted a JSON object, found {type(value).__name__}", path=path, line=line)
+    return value
+
+
+@contextmanager
+def storage_errors(path: str | Path) -> Iterator[None]:
+    """Turn "disk full" and "not permitted" from the operating system into a StorageError that names the path."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            problem = f"{path}: the disk is full ({error.strerror}); nothing was left behind, make room and run again"
+            raise StorageError(problem) from error
+        if isinstance(error, PermissionError) or error.errno in (errno.EROFS, errno.ENOTDIR):
+            raise StorageError(f"{path}: can't be written ({error.strerror})") from error
+        raise
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name only when the block ends well.
+
+    Raises:
+        StorageError: if the disk is full or the place can't be written; the old file, if any, is kept.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with storage_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Make a folder that appears under its name only when the block ends well.
+
+    The block gets an empty folder under a temporary name beside the target. When it ends, every file in it is flushed
+    and the folder takes the target's name; with `overwrite` it changes places with the old one in one step (on Linux
+    and macOS; elsewhere there is an instant with no folder). When it fails, nothing of it stays.
+
+    Raises:
+        StorageError: if the target exists and `overwrite` is not given, another process is making the same folder, the
+            disk is full, or the place can't be written.
+    """
+    target = Path(target).absolute()
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = FileLock(target.with_name(f".{target.name}.lock"), blocking=False)
+            lock.acquire()
+        except Timeout:
+            raise StorageError(f"{target}: another process is writing this folder; wait for it to end") from None
+        try:
+            if target.exists() and not overwrite:
+                raise StorageError(f"{target}: exists already; choose another name, or overwrite it (--overwrite)")
+            for stale in target.parent.glob(f".{glob_escape(target.name)}.*.new"):  # of builds that were killed
+                shutil.rmtree(stale)
+            staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.new")
+            staging.mkdir()
+            try:
+                yield staging
+                for path in sorted(staging.rglob("*"), reverse=True):
+                    _sync(path)
+                _sync(staging)
+                if target.exists():
+                    _exchange(staging, target)
+                else:
+                    os.rename(staging, target)
+                _sync(target.parent)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+        finally:
+            lock.release()
+
+
+def glob_escape(name: str) -> str:
+    """Escape what `Path.glob` would read as a pattern."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows can't open a folder
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Let two folders change names in one step; without help from the kernel, in two."""
+    libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    a, b = os.fsencode(new), os.fsencode(old)
+    failed = -1
+    if sys.platform.startswith("linux") and hasattr(libc, "renameat2"):
+        failed = libc.renameat2(-100, a, -100, b, 2)  # AT_FDCWD, RENAME_EXCHANGE
+    elif sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        failed = libc.renamex_np(a, b, 2)  # RENAME_SWAP
+    if failed:
+        aside = new.with_name(f"{new.name}.old")
+        os.rename(old, aside)
+        os.rename(new, old)
+        os.rename(aside, new)

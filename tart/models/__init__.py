@@ -1,0 +1,1 @@
+"""Models: bi-encoders, cross-encoders, TART-full's EncT5, and the table of their names."""

@@ -1,0 +1,1 @@
+"""Search: retrievers, fusion, reranking, and the one call that puts them together."""
