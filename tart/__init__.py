@@ -12,50 +12,60 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tart.collection import Corpus, Document, Qrels, Query, TestCollection
-    from tart.errors import TartError
-    from tart.index.readers import read_documents, read_queries
-    from tart.instruction import Instruction
-    from tart.models.bi_encoder import BiEncoder
-    from tart.models.registry import load_encoder, load_reranker
-    from tart.run import Hit, Run
-    from tart.search.fusion import ReciprocalRankFusion, WeightedSum
-    from tart.search.protocols import Encoder, Reranker, Retriever
-    from tart.search.result import SearchHit, SearchResult
-    from tart.search.searcher import Searcher, search
-    from tart.text_format import TextFormat
+if TYPE_CHECKING:  # the redundant names tell type checkers that they are exported
+    from tart.collection import Corpus as Corpus
+    from tart.collection import Document as Document
+    from tart.collection import Qrels as Qrels
+    from tart.collection import Query as Query
+    from tart.collection import TestCollection as TestCollection
+    from tart.errors import TartError as TartError
+    from tart.index.readers import read_documents as read_documents
+    from tart.index.readers import read_queries as read_queries
+    from tart.instruction import Instruction as Instruction
+    from tart.models.bi_encoder import BiEncoder as BiEncoder
+    from tart.models.registry import load_encoder as load_encoder
+    from tart.models.registry import load_reranker as load_reranker
+    from tart.retrieval.fusion import ReciprocalRankFusion as ReciprocalRankFusion
+    from tart.retrieval.fusion import WeightedSum as WeightedSum
+    from tart.retrieval.protocols import Encoder as Encoder
+    from tart.retrieval.protocols import Reranker as Reranker
+    from tart.retrieval.protocols import Retriever as Retriever
+    from tart.retrieval.result import SearchHit as SearchHit
+    from tart.retrieval.result import SearchResult as SearchResult
+    from tart.retrieval.searcher import Searcher as Searcher
+    from tart.retrieval.searcher import search as search
+    from tart.run import Hit as Hit
+    from tart.run import Run as Run
+    from tart.text_format import TextFormat as TextFormat
 
 _HOMES = {
     "BiEncoder": "tart.models.bi_encoder",
     "Corpus": "tart.collection",
     "Document": "tart.collection",
-    "Encoder": "tart.search.protocols",
+    "Encoder": "tart.retrieval.protocols",
     "Hit": "tart.run",
     "Instruction": "tart.instruction",
     "Qrels": "tart.collection",
     "Query": "tart.collection",
-    "ReciprocalRankFusion": "tart.search.fusion",
-    "Reranker": "tart.search.protocols",
-    "Retriever": "tart.search.protocols",
+    "ReciprocalRankFusion": "tart.retrieval.fusion",
+    "Reranker": "tart.retrieval.protocols",
+    "Retriever": "tart.retrieval.protocols",
     "Run": "tart.run",
-    "SearchHit": "tart.search.result",
-    "SearchResult": "tart.search.result",
-    "Searcher": "tart.search.searcher",
+    "SearchHit": "tart.retrieval.result",
+    "SearchResult": "tart.retrieval.result",
+    "Searcher": "tart.retrieval.searcher",
     "TartError": "tart.errors",
     "TestCollection": "tart.collection",
     "TextFormat": "tart.text_format",
-    "WeightedSum": "tart.search.fusion",
+    "WeightedSum": "tart.retrieval.fusion",
     "load_encoder": "tart.models.registry",
     "load_reranker": "tart.models.registry",
     "read_documents": "tart.index.readers",
     "read_queries": "tart.index.readers",
-    "search": "tart.search.searcher",
+    "search": "tart.retrieval.searcher",
 }
 
-__all__ = [  # noqa: PLE0604, RUF022 - the table above is the one list of names
-    *_HOMES,
-]
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> object:

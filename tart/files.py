@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def sha256_file(path: str | Path) -> str:
     """Hex sha256 of a file's bytes."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -182,13 +181,14 @@ def _sync(path: Path) -> None:
 
 def _exchange(new: Path, old: Path) -> None:
     """Let two folders change names in one step; without help from the kernel, in two."""
-    libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
     a, b = os.fsencode(new), os.fsencode(old)
     failed = -1
-    if sys.platform.startswith("linux") and hasattr(libc, "renameat2"):
-        failed = libc.renameat2(-100, a, -100, b, 2)  # AT_FDCWD, RENAME_EXCHANGE
-    elif sys.platform == "darwin" and hasattr(libc, "renamex_np"):
-        failed = libc.renamex_np(a, b, 2)  # RENAME_SWAP
+    if os.name == "posix":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "renameat2"):  # Linux
+            failed = libc.renameat2(-100, a, -100, b, 2)  # AT_FDCWD, RENAME_EXCHANGE
+        elif hasattr(libc, "renamex_np"):  # macOS
+            failed = libc.renamex_np(a, b, 2)  # RENAME_SWAP
     if failed:
         aside = new.with_name(f"{new.name}.old")
         os.rename(old, aside)

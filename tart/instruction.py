@@ -35,4 +35,6 @@ class Instruction:
         if not isinstance(self.text, str):
             raise ConfigError(f"an instruction's text must be a string, got {type(self.text).__name__}")
         if not self.text.strip():
-            raise ConfigError("an instruction's text must not be blank; for a search without one, give instruction=None")
+            raise ConfigError(
+                "an instruction's text must not be blank; for a search without one, give instruction=None"
+            )

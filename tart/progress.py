@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar with rate and remaining time, or one line with the count if it is no terminal."""
+"""Progress of long work on stderr: a bar with rate and remaining time; without a terminal one line with the count."""
 
 from __future__ import annotations
 

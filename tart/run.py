@@ -77,6 +77,10 @@ class Run(Mapping[str, tuple[Hit, ...]]):
         kept = {qid: [hit for hit in hits if hit.doc_id != qid] for qid, hits in self._hits.items()}
         return Run(kept, self.depth)
 
+    def cut(self, depth: int) -> Run:
+        """The best `depth` hits of each query."""
+        return Run(self._hits, depth)
+
     def write_trec(self, path: str | Path, tag: str = "tart") -> None:
         """Write a TREC run file: `query_id Q0 doc_id rank score tag`, rank from 1, scores exact to the float32.
 
@@ -84,7 +88,10 @@ class Run(Mapping[str, tuple[Hit, ...]]):
             DataError: if an id holds what the format can't express.
             StorageError: if the disk is full; the old file, if any, is kept.
         """
-        for kind, ids in (("query", self._hits), ("document", {h.doc_id for hits in self._hits.values() for h in hits})):
+        for kind, ids in (
+            ("query", self._hits),
+            ("document", {h.doc_id for hits in self._hits.values() for h in hits}),
+        ):
             for name in ids:
                 if name.split() != [name] or LONE_SURROGATE.search(name):
                     raise DataError(

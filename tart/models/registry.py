@@ -7,7 +7,8 @@ import fnmatch
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,7 +16,7 @@ from tart.errors import CheckpointError, ConfigError, DownloadError, TartError
 from tart.files import parse_json_object
 from tart.models import packaged
 from tart.models.checkpoint import read_tart_json
-from tart.search.protocols import Reranker, Similarity
+from tart.retrieval.protocols import Reranker, Similarity
 from tart.text_format import PRESETS, TextFormat, named_format
 
 if TYPE_CHECKING:
@@ -132,6 +133,24 @@ def load_reranker(
         return CrossEncoderReranker.load(str(folder or name), chosen, name, device=device)
 
 
+def describe(name: str | os.PathLike[str]) -> dict[str, Any]:
+    """What is known of a model without loading it, JSON-able: the row of the table, its folder, its text format.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    name, spec, folder = _locate(name)
+    stored = None if folder is None else read_tart_json(folder)
+    text_format = stored.text_format if stored else PRESETS[spec.text_format] if spec else None
+    return {
+        "name": name,
+        "folder": None if folder is None else str(folder),
+        "family": stored.family if stored else spec.family if spec else None,
+        "note": spec.note if spec else "",
+        "text_format": None if text_format is None else text_format.to_dict(),
+    }
+
+
 def _locate(name: str | os.PathLike[str]) -> tuple[str, ModelSpec | None, Path | None]:
     """A name, its row in the table, and its folder (None: it has to come from the hub)."""
     name = os.fspath(name)
@@ -146,7 +165,9 @@ def _locate(name: str | os.PathLike[str]) -> tuple[str, ModelSpec | None, Path |
         raise ConfigError(f"no model folder {name!r}")
     known = [row.pattern for row in MODELS if "*" not in row.pattern]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-    raise ConfigError(f"unknown model {name!r}; did you mean {', '.join(near)}? A folder or a hub id (owner/name) works")
+    raise ConfigError(
+        f"unknown model {name!r}; did you mean {', '.join(near)}? A folder or a hub id (owner/name) works"
+    )
 
 
 def _choose_format(
@@ -207,25 +228,28 @@ def _download(name: str) -> Path:
     return Path(snapshot_download(name))
 
 
-class _load_errors:
-    """Turn what the loading libraries raise into one line that says what to do."""
+@contextmanager
+def _load_errors(name: str, folder: Path | None) -> Iterator[None]:
+    """Turn what the loading libraries raise into one line that says what to do, and keep their bars off the screen."""
+    from transformers.utils import logging as transformers_logging
 
-    def __init__(self, name: str, folder: Path | None) -> None:
-        self.name, self.folder = name, folder
-
-    def __enter__(self) -> None:
-        quiet = logging.getLogger("sentence_transformers.base.model")  # it announces every missing modules.json
-        self._level, self._quiet = quiet.level, quiet
-        quiet.setLevel(logging.ERROR)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._quiet.setLevel(self._level)
-        if error is None or isinstance(error, TartError) or not isinstance(error, Exception):
-            return
+    announces = logging.getLogger("sentence_transformers.base.model")  # each missing modules.json
+    level, bars = announces.level, transformers_logging.is_progress_bar_enabled()
+    announces.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    except TartError:
+        raise
+    except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if self.folder is None:
+        if folder is None:
             raise DownloadError(
-                f"can't load {self.name!r} from the Hugging Face hub: {reason}. With no network here, fetch it elsewhere "
-                f"(hf download {self.name} --local-dir DIR) and give DIR as the model's name"
+                f"can't load {name!r} from the Hugging Face hub: {reason}. With no network here, fetch it elsewhere "
+                f"(hf download {name} --local-dir DIR) and give DIR as the model's name"
             ) from error
-        raise CheckpointError(f"{self.folder}: can't be loaded as a model: {reason}") from error
+        raise CheckpointError(f"{folder}: can't be loaded as a model: {reason}") from error
+    finally:
+        announces.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

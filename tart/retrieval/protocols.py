@@ -16,6 +16,13 @@ FloatArray = npt.NDArray[np.float32]
 Similarity = Literal["cosine", "dot"]
 
 
+class Scored(NamedTuple):
+    """Rows of an index with their scores, score falling; both of shape (n,)."""
+
+    scores: FloatArray
+    rows: npt.NDArray[np.int64]
+
+
 class EncodedText(NamedTuple):
     """What a model really read of a text.
 

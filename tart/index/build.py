@@ -1,0 +1,90 @@
+"""Building an index folder: documents are checked and stored, then encoded; the folder appears when it is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tart.collection import Document
+from tart.errors import DataError
+from tart.files import new_folder
+from tart.index.dense import VectorWriter
+from tart.index.documents import DocumentStore, write_documents
+from tart.index.readers import read_documents
+from tart.index.sparse import write_bm25
+from tart.manifest import write_manifest
+from tart.progress import progress, silent
+from tart.retrieval.protocols import Encoder
+
+KIND = "tart-index/1"
+CHUNK = 1024  # documents in memory at once
+
+Documents = str | os.PathLike[str] | Iterable[Document | str]
+
+
+def build_index(
+    documents: Documents, encoder: Encoder, output: str | Path, *, overwrite: bool = False, show_progress: bool = False
+) -> None:
+    """Encode documents and write an index folder.
+
+    Args:
+        documents: a path that `read_documents` takes, documents, or plain strings (whose ids are then "0", "1", ...).
+        encoder: makes the vectors.
+        output: the folder to make. It appears when it is whole; a build that fails or is killed leaves nothing but a
+            hidden folder, which the next one removes.
+        overwrite: take the place of an existing folder.
+        show_progress: show a bar on stderr.
+
+    Raises:
+        DataError: a bad document, two of one id, none at all, or vectors that aren't finite.
+        StorageError: the folder exists already, is being built by somebody else, or the disk is full.
+    """
+    with new_folder(output, overwrite=overwrite) as folder:
+        write_documents(folder, _checked(documents))  # all of them first: a bad line shows before the slow part
+        store = DocumentStore(folder)
+        write_bm25(folder, store.in_order())
+        vectors = VectorWriter(folder, encoder.dim, encoder.similarity)
+        cut_documents = cut_tokens = 0
+        with progress("Encoding", len(store)) if show_progress else nullcontext(silent) as advance:
+            for start in range(0, len(store), CHUNK):
+                chunk = [store.at(row) for row in range(start, min(start + CHUNK, len(store)))]
+                vectors.append(encoder.encode_documents(chunk), [document.doc_id for document in chunk], encoder.name)
+                for read in encoder.read_documents(chunk):
+                    cut_documents += read.cut_tokens > 0
+                    cut_tokens += read.cut_tokens
+                advance(len(chunk))
+        vectors.close()
+        counts = {"documents": len(store), "cut_documents": cut_documents, "cut_tokens": cut_tokens}
+        write_manifest(folder, KIND, {**counts, **_facts(encoder)})
+
+
+def _facts(encoder: Encoder) -> dict[str, Any]:
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "model": {"name": encoder.name, "hash": encoder.model_hash, "dim": encoder.dim},
+        "similarity": encoder.similarity,
+        "text_format": encoder.text_format.to_dict(),
+        "versions": {name: version(name) for name in ("tart-retrieval", "faiss-cpu", "bm25s")},
+    }
+
+
+def _checked(documents: Documents) -> Iterator[Document]:
+    if isinstance(documents, str | os.PathLike):
+        yield from read_documents(documents)
+        return
+    seen: set[str] = set()
+    for number, given in enumerate(documents):
+        document = Document(str(number), given) if isinstance(given, str) else given
+        if not isinstance(document, Document):
+            raise DataError(f"document {number}: wanted a tart.Document or a string, got {type(document).__name__}")
+        if document.doc_id in seen:
+            raise DataError(f"document {number}: the id {document.doc_id!r} comes twice", field="doc_id")
+        seen.add(document.doc_id)
+        yield document
+    if not seen:
+        raise DataError("there is no document to index")

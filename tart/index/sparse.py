@@ -1,0 +1,80 @@
+"""BM25 over stemmed words with bm25s, memory-mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tart.collection import Document
+from tart.errors import DataError
+from tart.retrieval.protocols import Scored
+
+FOLDER = "bm25"
+SETTINGS = {"method": "lucene", "k1": 1.5, "b": 0.75}
+STEMMER, STOPWORDS = "english", "english"
+
+
+def tokenize(texts: list[str]) -> list[list[str]]:
+    """Lower-cased words of two characters and more, without English stop words, stemmed (Snowball English)."""
+    import bm25s
+    import Stemmer
+
+    words: Any = bm25s.tokenize(
+        texts, stopwords=STOPWORDS, stemmer=Stemmer.Stemmer(STEMMER), return_ids=False, show_progress=False
+    )
+    return [list(row) for row in words]
+
+
+def write_bm25(folder: Path, documents: Iterable[Document]) -> None:
+    """Build the BM25 part of an index folder from title and text together."""
+    import bm25s
+
+    words = tokenize([f"{document.title} {document.text}" for document in documents])
+    index = bm25s.BM25(**SETTINGS)
+    if not any(words):
+        words[0] = ["", *words[0]]  # bm25s can't index a corpus without a single word
+    index.index(words, show_progress=False)
+    index.save(folder / FOLDER, show_progress=False)
+
+
+class SparseIndex:
+    """BM25 over all documents of an index.
+
+    Args:
+        folder: an index folder.
+
+    Source: Robertson's BM25 as Lucene has it, k1 = 1.5 and b = 0.75 (arXiv 2407.03618 for bm25s).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import bm25s
+
+        try:
+            self._bm25 = bm25s.BM25.load(folder / FOLDER, mmap=True, load_corpus=False)
+        except (ValueError, KeyError, OSError, TypeError) as error:
+            raise DataError(f"damaged ({error}); build the index again", path=folder / FOLDER) from None
+
+    def search(self, queries: Sequence[str], k: int) -> list[Scored]:
+        """The best rows for each query.
+
+        Args:
+            queries: the queries' own words; an instruction has no place in word matching.
+            k: how many are wanted, at least 1.
+
+        Returns:
+            For each query every row that scores at least what the k-th best does, score falling. Documents that share
+            no word with the query are not ranked: there may be fewer than k.
+        """
+        found = []
+        for words in tokenize(list(queries)):
+            known = self._bm25.get_tokens_ids(words)
+            scores = self._bm25.get_scores_from_ids(known).astype(np.float32)
+            rows = np.flatnonzero(scores > 0)
+            if len(rows) > k:
+                rows = rows[scores[rows] >= np.partition(scores[rows], -k)[-k]]
+            rows = rows[np.argsort(-scores[rows], kind="stable")]
+            found.append(Scored(scores[rows], rows.astype(np.int64)))
+        return found

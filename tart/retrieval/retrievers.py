@@ -1,0 +1,71 @@
+"""Retrievers: queries to a run, by vectors or by words; and reranking, a run to a better one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from tart.collection import Document, Query
+from tart.errors import DataError
+from tart.index.dense import DenseIndex, check_finite
+from tart.index.documents import DocumentStore
+from tart.index.sparse import SparseIndex
+from tart.retrieval.protocols import Encoder, Reranker, Scored
+from tart.run import Hit, Run
+
+logger = logging.getLogger(__name__)
+
+
+class DenseRetriever:
+    """Retrieves by the vectors of instruction and query together."""
+
+    def __init__(self, encoder: Encoder, index: DenseIndex, documents: DocumentStore) -> None:
+        self.encoder, self.index, self.documents = encoder, index, documents
+
+    def retrieve(self, queries: Sequence[Query], k: int) -> Run:
+        """The best k documents for each query, or all if there are fewer.
+
+        Raises:
+            DataError: if the model's vectors aren't finite, or an id comes twice.
+        """
+        vectors = self.encoder.encode_queries(queries)
+        check_finite(vectors, [query.query_id for query in queries], self.encoder.name)
+        return _to_run(queries, self.index.search(vectors, k), self.documents, k)
+
+
+class SparseRetriever:
+    """Retrieves by the query's own words (BM25). An instruction doesn't change the result."""
+
+    def __init__(self, index: SparseIndex, documents: DocumentStore) -> None:
+        self.index, self.documents = index, documents
+        self._warned = False
+
+    def retrieve(self, queries: Sequence[Query], k: int) -> Run:
+        """The best k documents for each query; only those that share a word with it."""
+        if not self._warned and any(query.instruction for query in queries):
+            self._warned = True
+            logger.warning("BM25 ranks by the words of the query alone: the instruction changes nothing in its part")
+        return _to_run(queries, self.index.search([query.text for query in queries], k), self.documents, k)
+
+
+def rerank(run: Run, queries: Sequence[Query], documents: Mapping[str, Document], reranker: Reranker) -> Run:
+    """Score every hit of a run anew; the reranker sees the instruction.
+
+    Returns:
+        A run of the same depth with the same documents, in the reranker's order.
+    """
+    pairs = [(query, documents[hit.doc_id]) for query in queries for hit in run[query.query_id]]
+    scores = iter(reranker.score(pairs).tolist())
+    return Run({q.query_id: [Hit(hit.doc_id, next(scores)) for hit in run[q.query_id]] for q in queries}, run.depth)
+
+
+def _to_run(queries: Sequence[Query], found: Sequence[Scored], documents: DocumentStore, k: int) -> Run:
+    hits: dict[str, list[Hit]] = {}
+    for query, scored in zip(queries, found, strict=True):
+        if query.query_id in hits:
+            raise DataError(f"the query id {query.query_id!r} comes twice; ids must be unique", field="query_id")
+        hits[query.query_id] = [
+            Hit(documents.at(int(row)).doc_id, float(score))
+            for score, row in zip(scored.scores, scored.rows, strict=True)
+        ]
+    return Run(hits, k)
