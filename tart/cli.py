@@ -164,7 +164,9 @@ def _say(text: str) -> None:
 
 def main() -> NoReturn:
     """Entry point of the command `tart`."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)  # on the handler: some libraries set their own loggers to DEBUG
+    logging.basicConfig(handlers=[handler], format="%(message)s")
     # Before torch loads: threads that wait must not spin, or a second busy process makes both several times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")

@@ -60,18 +60,27 @@ class VectorWriter:
 
 
 class DenseIndex:
-    """All vectors of an index, searched exactly.
+    """A matrix of vectors, searched exactly.
 
     Args:
-        folder: an index folder.
-        similarity: "cosine" normalises queries, as the stored vectors are; "dot" takes both as they come.
+        vectors: float32, shape (rows, dim), normalised if the similarity is cosine; may be memory-mapped.
+        similarity: "cosine" normalises queries; "dot" takes them as they come.
     """
 
-    def __init__(self, folder: Path, similarity: Similarity) -> None:
-        self.vectors: FloatArray = load_array(folder / VECTORS)
-        self.similarity = similarity
-        if self.vectors.ndim != 2 or self.vectors.dtype != np.float32:
+    def __init__(self, vectors: FloatArray, similarity: Similarity) -> None:
+        self.vectors, self.similarity = vectors, similarity
+
+    @classmethod
+    def open(cls, folder: Path, similarity: Similarity) -> DenseIndex:
+        """Memory-map the vectors of an index folder.
+
+        Raises:
+            DataError: if the file holds anything but a float32 matrix.
+        """
+        vectors: FloatArray = load_array(folder / VECTORS)
+        if vectors.ndim != 2 or vectors.dtype != np.float32:
             raise DataError("wanted a float32 matrix; build the index again", path=folder / VECTORS)
+        return cls(vectors, similarity)
 
     def search(self, queries: FloatArray, k: int) -> list[Scored]:
         """The best rows for each query.
