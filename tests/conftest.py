@@ -40,3 +40,14 @@ def toy_searcher(tmp_path: Path, toy_encoder: KeywordEncoder) -> tart.Searcher:
 @pytest.fixture(scope="session")
 def minilm() -> tart.BiEncoder:
     return tart.load_encoder("minilm")
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bi-encoder folder that loads in no time, for what needs a model by name."""
+    from tart.testing import tiny_sentence_transformer
+    from tart.text_format import PRESETS
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tart.BiEncoder(tiny_sentence_transformer(), PRESETS["tart-dual"], "tiny").save(folder)
+    return folder

@@ -59,6 +59,7 @@ class BiEncoder:
         tokenizer = json.loads(self.model.tokenizer.backend_tokenizer.to_str())
         tokenizer.pop("truncation"), tokenizer.pop("padding")  # state of the last call, not of the model
         digest.update(json.dumps(tokenizer, sort_keys=True).encode())
+        digest.update(str(self.model.max_seq_length).encode())
         for module in self.model:
             settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
             digest.update(json.dumps([type(module).__name__, settings], sort_keys=True, default=str).encode())

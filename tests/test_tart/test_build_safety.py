@@ -1,0 +1,199 @@
+"""An index folder is whole or it isn't there: kills, flipped bytes, a full disk, two builders."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tart
+from tart.errors import DataError, StorageError
+from tart.index.build import KIND
+from tart.manifest import read_manifest, verify_parts
+from tart.retrieval.searcher import Searcher
+from tart.testing import KeywordEncoder
+
+ENCODER = KeywordEncoder(["old", "new", "fish", "bird"])
+
+BUILD = """
+import sys, time
+from tart import Searcher
+from tart.testing import KeywordEncoder
+class Slow(KeywordEncoder):
+    def encode_documents(self, documents):
+        time.sleep(0.005)
+        return super().encode_documents(documents)
+documents = [f"new fish {n}" for n in range(int(sys.argv[2]))]
+print("ready", flush=True)
+Searcher.build(documents, Slow(["old", "new", "fish", "bird"]), sys.argv[1], overwrite=True)
+print("done", flush=True)
+"""
+
+
+def start_build(target: Path, documents: int = 20_000) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", BUILD, str(target), str(documents)]
+    build = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert build.stdout is not None and build.stdout.readline() == "ready\n"
+    return build
+
+
+def check_whole(target: Path) -> str:
+    """The word that all documents of an index share; fails if the index isn't whole."""
+    verify_parts(target, read_manifest(target, KIND))
+    searcher = Searcher.open(target, ENCODER)
+    words = {searcher.documents.at(row).text.split()[0] for row in range(len(searcher.documents))}
+    assert len(words) == 1 and len(searcher.search("fish", k=3)) == 3
+    return words.pop()
+
+
+def test_killed_at_random_moments_an_index_is_whole_or_absent(tmp_path: Path) -> None:
+    whole_build = start_build(tmp_path / "timing")
+    started = time.perf_counter()
+    assert whole_build.wait(120) == 0
+    seconds = time.perf_counter() - started
+    generator = random.Random(0)
+    outcomes = []
+    for attempt in range(10):
+        target = tmp_path / f"index{attempt}"
+        if attempt % 2:  # every other one takes the place of an old index
+            Searcher.build([f"old fish {n}" for n in range(100)], ENCODER, target)
+        build = start_build(target)
+        time.sleep(generator.uniform(0, 1.1) * seconds)
+        build.send_signal(signal.SIGKILL)
+        build.wait()
+        outcomes.append(check_whole(target) if target.exists() else "absent")
+        assert outcomes[-1] in ({"old", "new"} if attempt % 2 else {"absent", "new"})
+        # what the kill left behind is in nobody's way
+        Searcher.build(["new fish a", "new fish b", "new fish c"], ENCODER, target, overwrite=True)
+        assert check_whole(target) == "new"
+        assert not list(tmp_path.glob(f".{target.name}.*.new"))
+    assert {"old", "absent"} & set(outcomes), f"no kill hit a build: {outcomes}"
+
+
+def test_killed_between_every_two_steps_of_the_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dying right before or after any rename leaves an old or a new index."""
+    target = tmp_path / "index"
+    for fails_at in range(1, 4):
+        Searcher.build([f"old fish {n}" for n in range(5)], ENCODER, target, overwrite=True)
+        calls = 0
+
+        def dies(*arguments: object, at: int = fails_at) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise KeyboardInterrupt
+            os_rename(*arguments)  # type: ignore[arg-type]
+
+        os_rename = os.rename
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", dies)
+            try:
+                Searcher.build([f"new fish {n}" for n in range(5)], ENCODER, target, overwrite=True)
+            except KeyboardInterrupt:
+                pass
+        assert check_whole(target) in ("old", "new")
+
+
+def test_each_flipped_byte_is_found(tmp_path: Path) -> None:
+    target = tmp_path / "index"
+    Searcher.build([f"old fish {n}" for n in range(30)], ENCODER, target)
+    parts = [path for path in sorted(target.rglob("*")) if path.is_file()]
+    assert {"manifest.json", "corpus.jsonl", "embeddings.npy", "ids.npy", "offsets.npy"} < {p.name for p in parts}
+    generator = random.Random(0)
+    for path in parts:
+        content = path.read_bytes()
+        for _ in range(5):
+            damaged = bytearray(content)
+            damaged[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+            path.write_bytes(damaged)
+            with pytest.raises(DataError) as caught:
+                verify_parts(target, read_manifest(target, KIND))
+            assert path.name in str(caught.value)
+        path.write_bytes(content[:-9])
+        with pytest.raises(DataError, match=path.name):
+            Searcher.open(target, ENCODER)
+        path.unlink()
+        with pytest.raises(DataError, match=path.name):
+            Searcher.open(target, ENCODER)
+        path.write_bytes(content)
+    assert check_whole(target) == "old"
+
+
+def test_a_full_disk_leaves_the_old_index(tmp_path: Path) -> None:
+    target = tmp_path / "index"
+    Searcher.build([f"old fish {n}" for n in range(5)], ENCODER, target)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit fails like one on a full disk
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        with pytest.raises(StorageError, match=r"index: the disk is full \(.*\); nothing was left behind"):
+            Searcher.build([f"new fish {n}" for n in range(5000)], ENCODER, target, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert check_whole(target) == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".index.lock", "index"]
+
+
+def test_two_processes_can_not_build_the_same_folder(tmp_path: Path) -> None:
+    target = tmp_path / "index"
+    build = start_build(target, 60_000)
+    try:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob(".index.*.new")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(StorageError, match="another process is writing this folder"):
+            Searcher.build(["a"], ENCODER, target)
+    finally:
+        build.send_signal(signal.SIGKILL)
+        build.wait()
+    Searcher.build(["old fish", "old fish 2", "old fish 3"], ENCODER, target)
+    assert check_whole(target) == "old"
+
+
+def test_many_processes_can_read_one_index(tmp_path: Path) -> None:
+    Searcher.build([f"old fish {n}" for n in range(100)], ENCODER, tmp_path / "index")
+    code = (
+        "import sys; from tart import Searcher; from tart.testing import KeywordEncoder; "
+        "s = Searcher.open(sys.argv[1], KeywordEncoder(['old', 'new', 'fish', 'bird'])); "
+        "print([h.doc_id for h in s.search('old fish', k=5, mode='hybrid')])"
+    )
+    readers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "index")], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    answers = {reader.communicate(timeout=60)[0] for reader in readers}
+    assert len(answers) == 1 and "['" in answers.pop()
+
+
+def test_an_open_index_outlives_a_rebuild(tmp_path: Path) -> None:
+    """Its files stay mapped: a rebuild puts other files in their place instead of writing into them."""
+    target = tmp_path / "index"
+    first = Searcher.build([f"old fish {n}" for n in range(50)], ENCODER, target)
+    Searcher.build([f"new fish {n}" for n in range(70)], ENCODER, target, overwrite=True)
+    assert [hit.text[:8] for hit in first.search("fish", k=3)] == ["old fish"] * 3
+    assert first.search("fish", k=3, mode="sparse")[0].text.startswith("old")
+    assert len(Searcher.open(target, ENCODER).documents) == 70
+
+
+def test_opening_reads_a_small_part_of_the_documents(tmp_path: Path) -> None:
+    text = "old fish " + "x" * 2000
+    Searcher.build((tart.Document(str(n), f"{n} {text}") for n in range(20_000)), ENCODER, tmp_path / "index")
+    code = (
+        "import sys, resource; from tart import Searcher; from tart.testing import KeywordEncoder; "
+        "e = KeywordEncoder(['old', 'new', 'fish', 'bird']); import faiss, bm25s; "
+        "from pathlib import Path; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
+        "s = Searcher.open(sys.argv[1], e); s.documents.at(7); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "index")]
+    grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown * 1024 < os.path.getsize(tmp_path / "index" / "corpus.jsonl") / 4
