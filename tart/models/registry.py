@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tart.errors import CheckpointError, ConfigError, DownloadError, TartError
+from tart.errors import CheckpointError, ConfigError, TartError
 from tart.files import parse_json_object
 from tart.models import packaged
 from tart.models.checkpoint import read_tart_json
+from tart.models.hub import hub_folder
 from tart.retrieval.protocols import Reranker, Similarity
 from tart.text_format import PRESETS, TextFormat, named_format
 
@@ -89,15 +90,17 @@ def load_encoder(
     from tart.models.bi_encoder import BiEncoder
 
     name, spec, folder = _locate(name)
-    stored = None if folder is None else read_tart_json(folder)
-    family = stored.family if stored else spec.family if spec else "bi-encoder"
-    if family != "bi-encoder":
-        raise ConfigError(f"{name!r} is a {family}; load it with load_reranker, or choose a bi-encoder")
+    if spec and spec.family != "bi-encoder":
+        raise ConfigError(f"{name!r} is of family {spec.family}; load it with load_reranker, or choose a bi-encoder")
+    folder = folder or hub_folder(name)
+    stored = read_tart_json(folder)
+    if stored and stored.family != "bi-encoder":
+        raise ConfigError(f"{name!r} is of family {stored.family}; load it with load_reranker, or choose a bi-encoder")
     from sentence_transformers import SentenceTransformer
 
-    similarity = spec.similarity if spec else None
-    with _load_errors(name, folder):
-        model = SentenceTransformer(str(folder or name), device=device, similarity_fn_name=similarity)
+    with _load_errors(folder):
+        similarity = spec.similarity if spec else None
+        model = SentenceTransformer(str(folder), device=device, similarity_fn_name=similarity)
     chosen = _choose_format(name, text_format, stored.text_format if stored else None, spec, model.prompts)
     return BiEncoder(model, chosen, name)
 
@@ -119,18 +122,20 @@ def load_reranker(
     """
     name, spec, folder = _locate(name)
     stored = None if folder is None else read_tart_json(folder)
+    if "bi-encoder" in (spec and spec.family, stored and stored.family):
+        raise ConfigError(f"{name!r} is of family bi-encoder; load it with load_encoder, or choose a cross-encoder")
+    folder = folder or hub_folder(name)
+    stored = read_tart_json(folder)
     family = stored.family if stored else spec.family if spec else _guess_reranker_family(folder)
-    if family == "bi-encoder":
-        raise ConfigError(f"{name!r} is a bi-encoder; load it with load_encoder, or choose a cross-encoder")
     chosen = _choose_format(name, text_format, stored.text_format if stored else None, spec, {}, family)
-    with _load_errors(name, folder):
+    with _load_errors(folder):
         if family == "enc-t5":
             from tart.models.enc_t5 import EncT5Reranker
 
-            return EncT5Reranker.load(folder or _download(name), chosen, name, device=device)
+            return EncT5Reranker.load(folder, chosen, name, device=device)
         from tart.models.cross_encoder import CrossEncoderReranker
 
-        return CrossEncoderReranker.load(str(folder or name), chosen, name, device=device)
+        return CrossEncoderReranker.load(str(folder), chosen, name, device=device)
 
 
 def describe(name: str | os.PathLike[str]) -> dict[str, Any]:
@@ -212,25 +217,19 @@ def _literal(prompt: str) -> str:
     return prompt
 
 
-def _guess_reranker_family(folder: Path | None) -> Family:
+def _guess_reranker_family(folder: Path) -> Family:
     """EncT5 folders name their class; everything else is for sentence-transformers to load."""
-    config = folder / "config.json" if folder else None
-    if config and config.is_file():
+    config = folder / "config.json"
+    if config.is_file():
         facts = parse_json_object(config.read_text(encoding="utf-8"), config)
         if facts.get("model_type") == "t5" and "EncT5ForSequenceClassification" in (facts.get("architectures") or []):
             return "enc-t5"
     return "cross-encoder"
 
 
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(name))
-
-
 @contextmanager
-def _load_errors(name: str, folder: Path | None) -> Iterator[None]:
-    """Turn what the loading libraries raise into one line that says what to do, and keep their bars off the screen."""
+def _load_errors(folder: Path) -> Iterator[None]:
+    """Turn what the loading libraries raise into one line, and keep their announcements and bars off the screen."""
     from transformers.utils import logging as transformers_logging
 
     announces = logging.getLogger("sentence_transformers.base.model")  # each missing modules.json
@@ -243,11 +242,6 @@ def _load_errors(name: str, folder: Path | None) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if folder is None:
-            raise DownloadError(
-                f"can't load {name!r} from the Hugging Face hub: {reason}. With no network here, fetch it elsewhere "
-                f"(hf download {name} --local-dir DIR) and give DIR as the model's name"
-            ) from error
         raise CheckpointError(f"{folder}: can't be loaded as a model: {reason}") from error
     finally:
         announces.setLevel(level)

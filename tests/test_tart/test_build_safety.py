@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,24 +82,22 @@ def test_killed_at_random_moments_an_index_is_whole_or_absent(tmp_path: Path) ->
 def test_killed_between_every_two_steps_of_the_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dying right before or after any rename leaves an old or a new index."""
     target = tmp_path / "index"
+    os_rename, calls = os.rename, 0
+
+    def dies(*arguments: Any) -> None:
+        nonlocal calls
+        calls -= 1
+        if calls == 0:
+            raise KeyboardInterrupt
+        os_rename(*arguments)
+
+    monkeypatch.setattr(os, "rename", dies)
     for fails_at in range(1, 4):
         Searcher.build([f"old fish {n}" for n in range(5)], ENCODER, target, overwrite=True)
+        calls = fails_at
+        with contextlib.suppress(KeyboardInterrupt):
+            Searcher.build([f"new fish {n}" for n in range(5)], ENCODER, target, overwrite=True)
         calls = 0
-
-        def dies(*arguments: object, at: int = fails_at) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == at:
-                raise KeyboardInterrupt
-            os_rename(*arguments)  # type: ignore[arg-type]
-
-        os_rename = os.rename
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "rename", dies)
-            try:
-                Searcher.build([f"new fish {n}" for n in range(5)], ENCODER, target, overwrite=True)
-            except KeyboardInterrupt:
-                pass
         assert check_whole(target) in ("old", "new")
 
 
@@ -196,4 +196,4 @@ def test_opening_reads_a_small_part_of_the_documents(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path / "index")]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert grown * 1024 < os.path.getsize(tmp_path / "index" / "corpus.jsonl") / 4
+    assert grown * 1024 < (tmp_path / "index" / "corpus.jsonl").stat().st_size / 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tart import Document, Instruction, Query, SearchHit, SearchResult, Searcher
+from tart import Document, Instruction, Query, Searcher, SearchHit, SearchResult
 from tart.retrieval.protocols import EncodedText
 from tart.retrieval.result import Stage, printable, shorten
 from tart.testing import KeywordEncoder

@@ -146,7 +146,7 @@ def test_strings_are_documents_named_by_their_place(tmp_path: Path, toy_encoder:
 
 def test_an_index_refuses_another_model_and_another_format(tmp_path: Path, toy_encoder: KeywordEncoder) -> None:
     Searcher.build(["a", "b"], toy_encoder, tmp_path / "index")
-    with pytest.raises(IndexMismatch, match="was made by the model keywords .* opened with keywords"):
+    with pytest.raises(IndexMismatch, match=r"was made by the model keywords .* opened with keywords"):
         Searcher.open(tmp_path / "index", KeywordEncoder(["other"]))
     toy_encoder.text_format = PRESETS["e5"]
     with pytest.raises(IndexMismatch, match="text format 'tart-dual', opened with 'e5'"):
