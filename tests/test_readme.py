@@ -1,0 +1,71 @@
+"""Every command and every line of Python in the README runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tart.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the files that the README's commands name."""
+    folder = tmp_path_factory.mktemp("readme")
+    for place in (folder, folder / "scifact"):
+        (place / "qrels").mkdir(parents=True)
+        (place / "corpus.jsonl").write_text('{"_id": "d1", "title": "", "text": "Read a file line by line."}\n' * 1)
+        (place / "queries.jsonl").write_text('{"_id": "q1", "text": "how to read a file"}\n')
+        (place / "qrels" / "test.trec").write_text("q1 0 d1 1\n")
+    return folder
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(COMMANDS) > 10 and len(blocks("python")) >= 2
+
+
+def test_python_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["vectors"].shape == (1, 384)  # type: ignore[attr-defined]
+
+
+def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(folder)
+    for command in COMMANDS:
+        program, *arguments = shlex.split(command)
+        if program == "make":  # what it would do; the tests themselves run by `make test`
+            done = subprocess.run(["make", "-n", "-C", ROOT, *arguments], capture_output=True, text=True)
+            assert done.returncode == 0, f"{command}\n{done.stderr}"
+        elif program == "tart":
+            monkeypatch.setattr(sys, "argv", ["tart", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert not ended.value.code, f"{command}\n{capsys.readouterr().err}"
+        elif program == "ir_measures":
+            import ir_measures
+
+            qrels, run, measure = arguments
+            measured = ir_measures.calc_aggregate(
+                [ir_measures.parse_measure(measure)], ir_measures.read_trec_qrels(qrels), ir_measures.read_trec_run(run)
+            )
+            assert list(measured.values()) == [1.0], command
+        else:
+            pytest.fail(f"the test doesn't know how to run {command!r}")
