@@ -28,8 +28,12 @@ def rank_hits(hits: Iterable[Hit]) -> list[Hit]:
     >>> [hit.doc_id for hit in rank_hits([Hit("a", 1.0), Hit("c", 0.5), Hit("b", 1.0)])]
     ['b', 'a', 'c']
     """
-    by_id = sorted(hits, key=lambda hit: hit.doc_id, reverse=True)
-    return sorted(by_id, key=lambda hit: float(np.float32(hit.score)), reverse=True)  # sorted() is stable
+    ranked = list(hits)
+    scores = np.fromiter((hit.score for hit in ranked), dtype=np.float32, count=len(ranked))
+    if (scores[:-1] > scores[1:]).all():  # as searches deliver them
+        return ranked
+    order = sorted(range(len(ranked)), key=lambda row: (scores[row], ranked[row].doc_id), reverse=True)
+    return [ranked[row] for row in order]
 
 
 class Run(Mapping[str, tuple[Hit, ...]]):
