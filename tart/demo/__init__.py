@@ -1,0 +1,1 @@
+"""The demo: Python's own standard library, searched with instructions."""

@@ -1,0 +1,105 @@
+"""The demo: its corpus is real, stable and large enough; its tables say what the results say."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import tart
+from tart import Document, Instruction, Query, Searcher, SearchHit, SearchResult
+from tart.demo import show
+from tart.demo.stdlib_corpus import KINDS, kind_of, stdlib_documents
+from tart.retrieval.protocols import EncodedText
+from tart.testing import KeywordEncoder
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[Document]:
+    return list(stdlib_documents())
+
+
+def test_the_corpus_is_large_and_has_every_kind(documents: list[Document]) -> None:
+    assert len(documents) >= 10_000
+    counts = {kind: sum(kind_of(d.doc_id) == kind for d in documents) for kind in KINDS}
+    assert min(counts.values()) >= 1000, counts
+
+
+def test_the_corpus_is_the_same_each_time(documents: list[Document]) -> None:
+    assert list(stdlib_documents()) == documents
+    assert len({d.doc_id for d in documents}) == len(documents)
+
+
+def test_code_and_documentation_are_about_the_same_things(documents: list[Document]) -> None:
+    titles = {kind: {d.title for d in documents if kind_of(d.doc_id) == kind} for kind in KINDS}
+    assert len(titles["code"] & titles["documentation"]) > 0.8 * len(titles["code"])
+
+
+def test_known_documents_are_there(documents: list[Document]) -> None:
+    corpus = tart.Corpus(documents)
+    code = corpus["code:textwrap.dedent"] if "code:textwrap.dedent" in corpus else corpus["code:textwrap.fill"]
+    assert code.text.startswith("def ") and '"""' not in code.text
+    assert "Compare" in corpus["docs:difflib.ndiff#1"].text
+    assert any("assert" in doc_id for doc_id in corpus if kind_of(doc_id) == "topic")
+
+
+def result(wish: str | None, *doc_ids: str) -> SearchResult:
+    hits = tuple(SearchHit(n, doc_id, f"title of {doc_id}", "text", 1 / n, {}) for n, doc_id in enumerate(doc_ids, 1))
+    encoded = EncodedText(f"{wish or ''} the query", 3, 0)
+    return SearchResult(Query("q", "the query", Instruction(wish) if wish else None), hits, encoded, {})
+
+
+PLAIN = result(None, "docs:a#1", "code:b", "topic:c#1", "docs:d#1")
+ASKED = result("Find code", "code:b", "code:e", "docs:a#1", "docs:d#1")
+
+
+def test_shares_and_moves_by_hand() -> None:
+    assert show.kind_shares(PLAIN.hits) == {"code": 0.25, "documentation": 0.5, "topic": 0.25}
+    assert show.kind_shares(()) == {"code": 0, "documentation": 0, "topic": 0}
+    assert show.moves(PLAIN, ASKED) == {"code:b": 1, "code:e": None, "docs:a#1": -2, "docs:d#1": 0}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_shows_kinds_changes_shares_and_what_was_encoded(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, record=True)
+    console.print(show.comparison_table([PLAIN, ASKED], width))
+    lines = console.export_text().splitlines()
+    assert max(len(line) for line in lines) <= width
+    shown = " ".join(" ".join(lines).split())
+    for part in ("“the query”", "no instruction", "Find code", "code title of code:b ↑1", "code title of code:e new",
+                 "docs title of docs:a#1 ↓2", "code 25 %", "code 50 %", "encoded: Find code the query"):  # fmt: skip
+        assert part in shown, part
+
+
+def test_the_summary_says_what_the_figures_say() -> None:
+    other = result("Find a paragraph", "docs:a#1", "docs:f#1", "docs:d#1", "code:b")
+    answers = [[PLAIN, ASKED, other], [PLAIN, PLAIN, other]]
+    assert show.mean_shares(answers, 1) == {"code": 0.375, "documentation": 0.5, "topic": 0.125}
+    sentence = show.summary_sentence("stock", answers, knows_instructions=False)
+    assert "for code from 25 % to 38 %, for documentation from 50 % to 75 %" in sentence
+    assert "stock was not trained with instructions" in sentence
+    assert "not trained" not in show.summary_sentence("taught", answers, knows_instructions=True)
+    console = Console(file=io.StringIO(), width=100, record=True)
+    console.print(show.summary_table(answers))
+    shown = console.export_text()
+    assert "* 38 %" in shown and "* 75 %" in shown
+
+
+def test_the_demo_runs_and_reuses_its_index(
+    documents: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(show, "stdlib_documents", lambda: documents[::50])
+    monkeypatch.setattr(show, "load_encoder", lambda name: KeywordEncoder(["read", "file", "line", "source", "code"]))
+    for attempt in range(2):
+        console = Console(file=io.StringIO(), width=100, record=True)
+        show.run_demo(tmp_path / "demo", console=console)
+        text = console.export_text()
+        assert text.count("encoded:") == len(show.QUERIES) * 3 and "Share of each kind in the top 10" in text
+        assert ("reused" in capsys.readouterr().err.replace("\n", "")) == bool(attempt)
+    made = Searcher.open(tmp_path / "demo", KeywordEncoder(["read", "file", "line", "source", "code"]))
+    monkeypatch.setattr(show, "stdlib_documents", lambda: documents[::60])
+    show.run_demo(tmp_path / "demo", console=Console(file=io.StringIO()))
+    assert "made anew" in capsys.readouterr().err.replace("\n", " ")
+    assert len(made.documents) == len(documents[::50])  # an open one is not disturbed
