@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # the redundant names tell type checkers that they are export
     from tart.index.readers import read_queries as read_queries
     from tart.instruction import Instruction as Instruction
     from tart.models.bi_encoder import BiEncoder as BiEncoder
-    from tart.models.registry import load_encoder as load_encoder
-    from tart.models.registry import load_reranker as load_reranker
+    from tart.models.load import load_encoder as load_encoder
+    from tart.models.load import load_reranker as load_reranker
     from tart.retrieval.fusion import ReciprocalRankFusion as ReciprocalRankFusion
     from tart.retrieval.fusion import WeightedSum as WeightedSum
     from tart.retrieval.protocols import Encoder as Encoder
@@ -58,8 +58,8 @@ _HOMES = {
     "TestCollection": "tart.collection",
     "TextFormat": "tart.text_format",
     "WeightedSum": "tart.retrieval.fusion",
-    "load_encoder": "tart.models.registry",
-    "load_reranker": "tart.models.registry",
+    "load_encoder": "tart.models.load",
+    "load_reranker": "tart.models.load",
     "read_documents": "tart.index.readers",
     "read_queries": "tart.index.readers",
     "search": "tart.retrieval.searcher",

@@ -152,7 +152,7 @@ def export(
     text_format: FormatOption = None,
 ) -> None:
     """Write a model as a plain sentence-transformers folder, safetensors only."""
-    from tart.models.convert import export_model
+    from tart.models.export import export_model
 
     export_model(source, output, overwrite=overwrite, text_format=text_format)
     print(output)

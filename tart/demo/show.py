@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tart.demo.stdlib_corpus import KINDS, Kind, kind_of, stdlib_documents
 from tart.errors import DataError, IndexMismatch
-from tart.models.registry import load_encoder
+from tart.models.load import load_encoder
 from tart.retrieval.result import SearchHit, SearchResult, shorten
 from tart.retrieval.searcher import Searcher
 

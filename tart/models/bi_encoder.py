@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +14,12 @@ import numpy as np
 from tart.collection import Document, Query
 from tart.errors import CheckpointError
 from tart.models.checkpoint import TART_JSON, state_hash, write_tart_json
+from tart.models.notice import InstructionNotice
 from tart.retrieval.protocols import EncodedText, FloatArray, Similarity
 from tart.text_format import TextFormat
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-logger = logging.getLogger(__name__)
 
 
 class BiEncoder:
@@ -45,7 +43,7 @@ class BiEncoder:
             raise CheckpointError(f"{name}: similarity {model.similarity_fn_name!r}; wanted 'cosine' or 'dot'")
         self.model, self.text_format, self.name, self.batch_size = model, text_format, name, batch_size
         self.similarity: Similarity = "cosine" if model.similarity_fn_name == "cosine" else "dot"
-        self._warned = False
+        self._notice = InstructionNotice(name, text_format)
 
     @property
     def dim(self) -> int:
@@ -74,12 +72,7 @@ class BiEncoder:
         Returns:
             float32, shape (len(queries), dim), in the order given, as the model puts them out.
         """
-        if not self._warned and not self.text_format.knows_instructions and any(q.instruction for q in queries):
-            self._warned = True
-            logger.warning(
-                "%s was not trained with instructions: it reads yours as more words of the query, for better or worse",
-                self.name,
-            )
+        self._notice.look_at(queries)
         parts = [self._fitting_parts(query) for query in queries]
         limit = self.text_format.max_query_tokens
         if self._pools_prompt:

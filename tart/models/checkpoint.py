@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from tart.errors import CheckpointError
 from tart.files import atomic_write, parse_json_object
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 TART_JSON = "tart.json"
 
 
-class Checkpoint(NamedTuple):
-    """What `tart.json` says: the family ("bi-encoder", "cross-encoder" or "enc-t5") and the text format."""
+Family = Literal["bi-encoder", "cross-encoder", "enc-t5"]
 
-    family: str
+
+class Checkpoint(NamedTuple):
+    """What `tart.json` says."""
+
+    family: Family
     text_format: TextFormat
 
 
-def write_tart_json(path: Path, family: str, text_format: TextFormat) -> None:
+def write_tart_json(path: Path, family: Family, text_format: TextFormat) -> None:
     """Write `tart.json` into a model folder."""
     facts = {
         "family": family,
@@ -41,17 +44,19 @@ def read_tart_json(folder: Path) -> Checkpoint | None:
     """Read `tart.json`; None if the folder has none.
 
     Raises:
-        CheckpointError: if it lacks a field.
+        CheckpointError: if it lacks a field, or names an unknown family.
         DataError: if it is no JSON.
     """
     path = folder / TART_JSON
     if not path.is_file():
         return None
     facts = parse_json_object(path.read_text(encoding="utf-8"), path)
-    try:
-        return Checkpoint(facts["family"], TextFormat.from_dict(facts["text_format"]))
-    except KeyError as error:
-        raise CheckpointError(f"{path}: field {error} is missing") from None
+    for field in Checkpoint._fields:
+        if field not in facts:
+            raise CheckpointError(f"{path}: field {field!r} is missing")
+    if facts["family"] not in get_args(Family):
+        raise CheckpointError(f"{path}: family {facts['family']!r}; wanted one of {', '.join(get_args(Family))}")
+    return Checkpoint(facts["family"], TextFormat.from_dict(facts["text_format"]))
 
 
 def state_hash(module: torch.nn.Module) -> str:
@@ -65,3 +70,38 @@ def state_hash(module: torch.nn.Module) -> str:
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
     return digest.hexdigest()
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a model folder: `model.safetensors`, else `pytorch_model.bin`, without executing anything.
+
+    Raises:
+        CheckpointError: if there are none, or the pickled file would need code to be run.
+    """
+    import safetensors.torch
+
+    path = folder / "model.safetensors"
+    if path.is_file():
+        return safetensors.torch.load_file(path)
+    if not (folder / "pytorch_model.bin").is_file():
+        raise CheckpointError(f"{folder}: holds no weights; wanted model.safetensors or pytorch_model.bin")
+    return dict(unpickle_weights(folder / "pytorch_model.bin"))
+
+
+def unpickle_weights(path: Path, *allowed: type) -> dict[str, Any]:
+    """Read a file that torch pickled: tensors, plain values, and the allowed classes; anything else is refused.
+
+    Raises:
+        CheckpointError: if it holds something else, or is no such file.
+    """
+    import pickle
+
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path}: refused: it is no plain file of weights ({reason})") from None
+    return content

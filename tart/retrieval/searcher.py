@@ -16,7 +16,7 @@ from tart.index.documents import DocumentStore
 from tart.index.sparse import SparseIndex
 from tart.instruction import Instruction
 from tart.manifest import read_manifest
-from tart.models.registry import load_encoder, load_reranker
+from tart.models.load import load_encoder, load_reranker
 from tart.retrieval.fusion import Fusion, ReciprocalRankFusion
 from tart.retrieval.protocols import Encoder, Reranker
 from tart.retrieval.result import SearchHit, SearchResult, Stage

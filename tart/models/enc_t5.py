@@ -1,0 +1,183 @@
+"""EncT5: TART-full's own form, the encoder of a T5 with a linear head of two classes on its first position."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5EncoderModel
+
+from tart.collection import Document, Query
+from tart.errors import CheckpointError, ConfigError
+from tart.models.checkpoint import TART_JSON, read_weights, write_tart_json
+from tart.models.cross_encoder import check_scores
+from tart.models.notice import InstructionNotice
+from tart.retrieval.protocols import FloatArray
+from tart.text_format import TextFormat
+
+ARCHITECTURE = "EncT5ForSequenceClassification"
+START = "<s>"
+MAX_TOKENS = 512
+_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")  # one matrix; files hold it under either name, or both
+
+
+class EncT5(torch.nn.Module):
+    """The encoder of a T5 and `classifier`, a linear layer on the hidden state of position 0.
+
+    Source: arXiv 2211.09260 (TART-full); arXiv 2110.08426 (EncT5).
+    """
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.body = T5EncoderModel(config)
+        self.dropout = torch.nn.Dropout(config.dropout_rate)
+        self.classifier = torch.nn.Linear(config.d_model, 2)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Logits of shape (batch, 2), not relevant and relevant; inputs of shape (batch, tokens)."""
+        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        logits: torch.Tensor = self.classifier(self.dropout(hidden[:, 0]))
+        return logits
+
+    def load_published(self, state: dict[str, torch.Tensor], source: Path) -> None:
+        """Take the weights of a published file: the keys of the body without a prefix, and `classifier.*`.
+
+        Raises:
+            CheckpointError: naming keys that are missing or have no place, or shapes that don't fit.
+        """
+        matrix = next((state[key] for key in _EMBEDDINGS if key in state), None)
+        renamed = {key if key.startswith("classifier.") else f"body.{key}": value for key, value in state.items()}
+        if matrix is not None:  # tied here: the library's own tying depends on a flag that these files have wrong
+            renamed |= {f"body.{key}": matrix for key in _EMBEDDINGS}
+        try:
+            outcome = self.load_state_dict(renamed, strict=False)
+        except RuntimeError as error:
+            raise CheckpointError(f"{source}: {' '.join(str(error).split())}") from None
+        for what, keys in (
+            ("lacks", outcome.missing_keys),
+            ("has no place for", outcome.unexpected_keys),
+        ):
+            if keys:
+                listed = ", ".join(key.removeprefix("body.") for key in sorted(keys)[:3])
+                raise CheckpointError(f"{source}: no EncT5: it {what} {listed} ({len(keys)} keys)")
+
+    def published(self) -> dict[str, torch.Tensor]:
+        """The weights under the published names, the embeddings once."""
+        state = {
+            key.removeprefix("body."): value.detach().cpu().contiguous() for key, value in self.state_dict().items()
+        }
+        del state[_EMBEDDINGS[1]]
+        return state
+
+
+class EncT5Reranker:
+    """TART-full: scores a pair by the softmax probability of "relevant".
+
+    The input is `<s> query </s> document </s>`. A pair that is too long loses the end of its document, down to half of
+    the limit, and then the end of its query.
+
+    Args:
+        model: with its weights.
+        tokenizer: a T5 tokenizer; `<s>` is added if it lacks it.
+        text_format: how instruction and query are joined; "</s>" in it becomes the one token that T5 has for it.
+        name: what reports call it.
+        device: as torch names it; None picks a GPU if there is one.
+        batch_size: pairs per forward pass.
+
+    Raises:
+        CheckpointError: if the model has no embedding for `<s>`.
+    """
+
+    def __init__(
+        self,
+        model: EncT5,
+        tokenizer: PreTrainedTokenizerBase,
+        text_format: TextFormat,
+        name: str,
+        *,
+        device: str | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        tokenizer.add_special_tokens({"bos_token": START})
+        self.tokenizer, self.text_format, self.name, self.batch_size = tokenizer, text_format, name, batch_size
+        self._start, self._end = tokenizer.convert_tokens_to_ids(START), tokenizer.eos_token_id
+        rows = model.body.config.vocab_size
+        if not isinstance(self._start, int) or self._start >= rows:
+            raise CheckpointError(f"{name}: the id of {START} is {self._start}, the embeddings have {rows} rows")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device).eval()
+        self._notice = InstructionNotice(name, text_format)
+
+    @classmethod
+    def load(cls, folder: Path, text_format: TextFormat, name: str, *, device: str | None = None) -> EncT5Reranker:
+        """Load a folder as TART published it, with safetensors or pickled weights; nothing in it is executed.
+
+        Raises:
+            CheckpointError: if weights are missing, don't fit, or would need code to be unpickled.
+            ConfigError: if the tokenizer needs a package that isn't installed.
+        """
+        config = T5Config.from_pretrained(folder)
+        model = EncT5(config)
+        model.load_published(read_weights(folder), folder)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        except (ImportError, ValueError) as error:
+            if not (folder / "tokenizer.json").is_file():
+                raise ConfigError(
+                    f"{folder}: its tokenizer comes as a sentencepiece file; pip install tart-retrieval[t5]"
+                ) from error
+            raise
+        return cls(model, tokenizer, text_format, name, device=device)
+
+    @torch.inference_mode()
+    def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:
+        """Score pairs.
+
+        Args:
+            pairs: queries with their instructions, and documents.
+
+        Returns:
+            float32, shape (len(pairs),), from 0 to 1; higher is better.
+
+        Raises:
+            CheckpointError: if a score is NaN.
+        """
+        self._notice.look_at(query for query, _ in pairs)
+        inputs = [self._input_ids(query, document) for query, document in pairs]
+        order = sorted(range(len(pairs)), key=lambda row: len(inputs[row]))
+        scores = np.empty(len(pairs), dtype=np.float32)
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            width = max(len(inputs[row]) for row in rows)
+            ids = torch.zeros((len(rows), width), dtype=torch.long)
+            mask = torch.zeros_like(ids)
+            for place, row in enumerate(rows):
+                ids[place, : len(inputs[row])] = torch.tensor(inputs[row])
+                mask[place, : len(inputs[row])] = 1
+            logits = self.model(ids.to(self.device), mask.to(self.device)).float()
+            scores[rows] = logits.softmax(dim=1)[:, 1].cpu().numpy()
+        return check_scores(scores, pairs, self.name)
+
+    def _input_ids(self, query: Query, document: Document) -> list[int]:
+        asked, text = (
+            list(self.tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"])
+            for part in (self.text_format.query_text(query), self.text_format.document_text(document))
+        )
+        room = MAX_TOKENS - 3
+        asked = asked[: room - min(len(text), MAX_TOKENS // 2)]
+        return [self._start, *asked, self._end, *text[: room - len(asked)], self._end]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the published form with safetensors, and `tart.json`, into an empty or new folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config: dict[str, Any] = {**self.model.body.config.to_dict(), "architectures": [ARCHITECTURE], "num_labels": 2}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(self.model.published(), folder / "model.safetensors", metadata={"format": "pt"})
+        self.tokenizer.save_pretrained(folder)
+        write_tart_json(folder / TART_JSON, "enc-t5", self.text_format)
