@@ -162,20 +162,32 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def main() -> NoReturn:
-    """Entry point of the command `tart`."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setLevel(logging.WARNING)  # on the handler: some libraries set their own loggers to DEBUG
+def run_app(commands: typer.Typer, *, told: str = "") -> NoReturn:
+    """Run a command line: every TartError is one line on stderr, and the exit code says what kind it is.
+
+    Args:
+        commands: the command line.
+        told: a package whose log lines from INFO on are shown; of all others, warnings are.
+    """
+    handler = logging.StreamHandler(sys.stderr)  # some libraries set their own loggers to DEBUG: the handler chooses
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.split(".")[0] == told)
     logging.basicConfig(handlers=[handler], format="%(message)s")
+    if told:
+        logging.getLogger(told).setLevel(logging.INFO)
     # Before torch loads: threads that wait must not spin, or a second busy process makes both several times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:
-        app()
+        commands()
     except TartError as error:
         _say("error: " + " ".join(str(error).split()))
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     sys.exit(0)
+
+
+def main() -> NoReturn:
+    """Entry point of the command `tart`."""
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import logging
 
 import numpy as np
 import pytest
-from tart.demo.stdlib_corpus import stdlib_documents
 
 import tart
 from tart import BiEncoder, Document, Instruction, Query, TextFormat
+from tart.demo.stdlib_corpus import stdlib_documents
 from tart.errors import CheckpointError
 from tart.testing import tiny_sentence_transformer
 from tart.text_format import PRESETS
