@@ -26,7 +26,7 @@ demo: setup
 	$(BIN)/tart demo
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto
 
 lint: setup
 	$(BIN)/ruff check .

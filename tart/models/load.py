@@ -43,7 +43,7 @@ def load_encoder(
         CheckpointError: the folder can't be loaded, or it has a format of its own and another one was asked for.
         DownloadError: a hub id, and the hub can't be reached.
 
-    >>> tart.load_encoder("minilm").dim
+    >>> load_encoder("minilm").dim
     384
     """
     from tart.models.bi_encoder import BiEncoder
