@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 from tart.archives import unpack_zip
-from tart.errors import ConfigError, DataError, DownloadError
+from tart.errors import ConfigError, DataError, DownloadError, StorageError
 from tart.files import new_folder
 
 HOST = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets"
@@ -33,24 +33,33 @@ MD5 = {
 """Archive name -> md5. Source: the table of data sets in beir 2.2.0's README."""
 
 
-def _fetch(url: str, path: str) -> None:
+LICENSED = ("bioasq", "robust04", "signal1m", "trec-news")
+"""Sets of BEIR that its authors may not give away."""
+
+
+def fetch_with_beir(url: str, path: str) -> None:
+    """Download a file with beir's own function, which shows a progress bar."""
     from beir.util import download_url
 
     download_url(url, path)
 
 
-def download_beir(name: str, cache: str | Path, fetch: Callable[[str, str], None] = _fetch) -> Path:
+def download_beir(name: str, cache: str | Path) -> Path:
     """The folder of a BEIR collection, downloaded once.
 
     Args:
         name: as BEIR writes it, such as "scifact".
         cache: where collections are kept; each in a folder of its name, which appears when it is whole.
-        fetch: gets (url, path) and writes the file; beir's own by default.
 
     Raises:
         ConfigError: no public BEIR collection of that name; near names are suggested.
         DownloadError: the network fails, the checksum doesn't fit, or the archive is broken or hostile; nothing stays.
+        StorageError: the disk is full, or somebody else is downloading the same set.
     """
+    if name in LICENSED:
+        raise ConfigError(
+            f"{name!r} can't be downloaded: its documents are licensed; beir's README tells how to get it"
+        )
     if name not in MD5:
         near = difflib.get_close_matches(name, MD5, n=3, cutoff=0.4) or sorted(MD5)
         raise ConfigError(f"no public BEIR collection {name!r}; did you mean {', '.join(near)}?")
@@ -59,14 +68,8 @@ def download_beir(name: str, cache: str | Path, fetch: Callable[[str, str], None
         return target
     with new_folder(target) as folder:
         archive = folder / f"{name}.zip"
-        try:
-            fetch(url, str(archive))
-        except Exception as error:
-            reason = " ".join(str(error).split())[:160]
-            raise DownloadError(
-                f"{url}: can't be downloaded ({reason}); fetch it elsewhere, unpack it, and give its folder with --data"
-            ) from error
-        found = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+        _fetch(url, archive)
+        found = _md5(archive)
         if found != MD5[name]:
             size = archive.stat().st_size
             raise DownloadError(f"{url}: {size:,} bytes came with md5 {found}, wanted {MD5[name]}; try again")
@@ -75,4 +78,27 @@ def download_beir(name: str, cache: str | Path, fetch: Callable[[str, str], None
         except DataError as error:
             raise DownloadError(f"{url}: {error.problem}") from error
         archive.unlink()
+        if not (folder / "corpus.jsonl").is_file() and not any(folder.glob("*/corpus.jsonl")):
+            raise DownloadError(f"{url}: the archive holds neither corpus.jsonl nor folders with one")
     return target
+
+
+def _fetch(url: str, archive: Path) -> None:
+    try:
+        fetch_with_beir(url, str(archive))
+    except StorageError:
+        raise
+    except Exception as error:  # whatever the network or the library may bring
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        reason = " ".join(str(error).split())[:160]
+        advice = "fetch it elsewhere, unpack it, and give its folder with --data"
+        raise DownloadError(f"{url}: can't be downloaded ({reason}); {advice}") from error
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

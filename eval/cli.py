@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import difflib
 import json
-import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from eval.cli_support import Settings, measure, names_in, print_table, say
 from tart.cli import run_app
 from tart.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eval.report import Report
-    from eval.task import Pool, Task
+    from eval.task import Task
 
 app = typer.Typer(
     help="Measure retrieval, and whether instructions are followed.",
@@ -47,27 +46,13 @@ InstructionsOption = Annotated[
     str, typer.Option(help="Some of none, own, wordings, other, generic, repeat, separated by commas.")
 ]
 MeasuresOption = Annotated[str, typer.Option(help="As ir_measures writes them, separated by commas.")]
+SplitOption = Annotated[str, typer.Option(help="Which judgements.")]
 MaxOption = Annotated[int | None, typer.Option(help="The first so many judged queries of each task.")]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for run files and the report.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Let a finished report be replaced.")]
 CacheOption = Annotated[Path | None, typer.Option(help="Folder of the embedding cache.")]
 SeedOption = Annotated[int, typer.Option(help="Of the intervals and tests.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
-
-class Settings(NamedTuple):
-    """The options that every command that measures has."""
-
-    model: list[str] | None
-    instructions: str
-    measures: str
-    max_queries: int | None
-    rerank: str | None
-    out: Path | None
-    overwrite: bool
-    cache: Path | None
-    seed: int
-    as_json: bool
 
 
 @app.command()
@@ -87,7 +72,7 @@ def beir(
 ) -> None:
     """Measure on test collections in BEIR's layout; without --data they are downloaded."""
     settings = Settings(model, instructions, measures, max_queries, rerank, out, overwrite, cache, seed, as_json)
-    _measure(_beir_tasks(data, tasks), settings)
+    measure(_beir_tasks(data, tasks), settings)
 
 
 @app.command()
@@ -114,7 +99,53 @@ def x2(
     with_queries = [task.name for task in loaded.tasks if task.collection.queries]
     chosen = _choose(tasks, with_queries, str(pool))
     kept = [task if task.name in chosen else _without_queries(task) for task in loaded.tasks]
-    _measure(Pool(loaded.name, tuple(kept)), settings)
+    measure(Pool(loaded.name, tuple(kept)), settings)
+
+
+@app.command()
+def lotte(
+    data: Annotated[Path, typer.Option(help="LoTTE's folder, with one folder for each topic.")],
+    split: SplitOption = "test",
+    tasks: TasksOption = None,
+    model: ModelOption = None,
+    instructions: InstructionsOption = "none",
+    measures: MeasuresOption = "Success@5",
+    max_queries: MaxOption = None,
+    rerank: RerankOption = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    cache: CacheOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure on LoTTE's official layout; tasks are called TOPIC-search and TOPIC-forum."""
+    from eval.lotte_suite import load_lotte_suite
+
+    settings = Settings(model, instructions, measures, max_queries, rerank, out, overwrite, cache, seed, as_json)
+    measure(load_lotte_suite(data, None if tasks is None else names_in(tasks), split=split), settings)
+
+
+@app.command()
+def follow(
+    data: Annotated[Path, typer.Option(help="Folder with one folder for each data set, or one itself.")],
+    split: SplitOption = "test",
+    tasks: TasksOption = None,
+    model: ModelOption = None,
+    instructions: InstructionsOption = "none,own",
+    measures: MeasuresOption = "nDCG@10",
+    max_queries: MaxOption = None,
+    rerank: RerankOption = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    cache: CacheOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure whether a changed instruction changes what is found: p-MRR and Robustness@k."""
+    from eval.follow_suite import load_follow_suite
+
+    settings = Settings(model, instructions, measures, max_queries, rerank, out, overwrite, cache, seed, as_json)
+    measure(load_follow_suite(data, None if tasks is None else names_in(tasks), split=split), settings)
 
 
 @app.command()
@@ -139,7 +170,7 @@ def compare(
 
         task = load_beir(data)
     found = compare_sources(
-        sources, task=task, instruction=instructions, measures=_split(measures), changed=changed, seed=seed
+        sources, task=task, instruction=instructions, measures=names_in(measures), changed=changed, seed=seed
     )
     if out is not None:
         found.write(out)
@@ -177,9 +208,9 @@ def cache(
     found = EmbeddingCache(folder)
     if clear:
         freed, left = found.clear()
-        _say(f"{found.root}: {freed / 1e6:,.1f} MB freed")
+        say(f"{found.root}: {freed / 1e6:,.1f} MB freed")
         for path in left:
-            _say(f"{path}: somebody is writing it, left")
+            say(f"{path}: somebody is writing it, left")
         return
     entries = found.entries()
     if as_json:
@@ -189,47 +220,8 @@ def cache(
         [entry.created, entry.model, entry.part, entry.label, f"{entry.rows:,}", f"{entry.bytes / 1e6:,.1f}"]
         for entry in entries
     ]
-    _print_table(["created", "model", "what", "corpus", "vectors", "MB"], rows, text_columns=4)
-    _say(f"{found.root}: {len(entries):,} entries, {sum(entry.bytes for entry in entries) / 1e6:,.1f} MB")
-
-
-def _measure(tasks: Pool | Sequence[Task], settings: Settings) -> None:
-    """Evaluate, write, and print."""
-    from eval.embedding_cache import EmbeddingCache
-    from eval.runner import evaluate
-
-    report = evaluate(
-        tasks,
-        settings.model or ["minilm"],
-        instructions=_split(settings.instructions),
-        measures=_split(settings.measures),
-        max_queries=settings.max_queries,
-        rerank=settings.rerank,
-        out=settings.out,
-        overwrite=settings.overwrite,
-        cache=EmbeddingCache(settings.cache, show_progress=True),
-        seed=settings.seed,
-        command=shlex.join(["tart-eval", *sys.argv[1:]]),
-    )
-    _print_report(report, settings)
-
-
-def _print_report(report: Report, settings: Settings) -> None:
-    if settings.as_json:
-        typer.echo(json.dumps(report.to_dict()))
-    else:
-        from eval.report_markdown import value_tables
-
-        for title, head, body in value_tables(report):
-            typer.echo(title)
-            _print_table(head, body, text_columns=3)
-            typer.echo()
-        for verdict in report.verdicts:
-            typer.echo(f"{verdict.model} {verdict.retrieval}: {verdict.verdict} ({verdict.reason})")
-    for note in report.notes:
-        _say(note)
-    if settings.out is not None:
-        _say(f"{settings.out}: report.html, report.md, report.json and the run files")
+    print_table(["created", "model", "what", "corpus", "vectors", "MB"], rows, text_columns=4)
+    say(f"{found.root}: {len(entries):,} entries, {sum(entry.bytes for entry in entries) / 1e6:,.1f} MB")
 
 
 def _beir_tasks(data: Path | None, names: str | None) -> list[Task]:
@@ -238,50 +230,28 @@ def _beir_tasks(data: Path | None, names: str | None) -> list[Task]:
     from tart.models.packaged import cache_folder
 
     if data is not None:
-        return load_beir_suite(data, None if names is None else _split(names))
+        return load_beir_suite(data, None if names is None else names_in(names))
     if names is None:
         raise ConfigError("give --data, a folder with data, or --tasks, the names of data sets to download")
     folder = cache_folder() / "beir"
-    for name in _split(names):
+    for name in names_in(names):
         download_beir(name, folder)
-    return load_beir_suite(folder, _split(names))
+    return load_beir_suite(folder, names_in(names))
 
 
 def _choose(names: str | None, there: Sequence[str], where: str) -> list[str]:
     """The names that are asked for, all of them known."""
     if names is None:
         return list(there)
-    for name in _split(names):
+    for name in names_in(names):
         if name not in there:
             near = difflib.get_close_matches(name, there, n=3, cutoff=0.5) or list(there)[:10]
             raise ConfigError(f"{where}: no task {name!r}; did you mean {', '.join(near)}?")
-    return _split(names)
+    return names_in(names)
 
 
 def _without_queries(task: Task) -> Task:
     return replace(task, collection=replace(task.collection, queries=(), qrels={}))
-
-
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def _print_table(head: Sequence[str], body: Iterable[Sequence[str]], text_columns: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column, name in enumerate(head):
-        table.add_column(name, justify="left" if column < text_columns else "right", overflow="fold")
-    for row in body:
-        table.add_row(*map(Text, row))
-    console = Console(highlight=False)
-    console.print(table, width=None if console.is_terminal else 10_000)  # in a file no line is broken
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 def main() -> NoReturn:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from eval.embedding_cache import query_fingerprint
 from eval.task import Task
+from tart.collection import Qrels
 
 PACKAGES = (
     "tart-retrieval",
@@ -26,17 +30,24 @@ PACKAGES = (
 )
 
 
-def provenance() -> dict[str, Any]:
-    """Code, versions and machine, JSON-able."""
+def provenance(tasks: Iterable[Task], systems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Code, versions, machine, data and systems, JSON-able.
+
+    Args:
+        tasks: what was measured on.
+        systems: the facts of each system.
+    """
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "code": _code(Path(__file__).resolve().parents[1]),
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {"system": platform.platform(), "cpu": _cpu(), "cores": os.cpu_count()},
+        "data": _describe(tasks),
+        "systems": list(systems),
     }
 
 
-def describe_tasks(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+def _describe(tasks: Iterable[Task]) -> list[dict[str, Any]]:
     """Size and fingerprint of each task's data, JSON-able."""
     return [
         {
@@ -46,11 +57,20 @@ def describe_tasks(tasks: Iterable[Task]) -> list[dict[str, Any]]:
             "queries": len(task.collection.queries),
             "judged": len(task.collection.qrels),
             "corpus_fingerprint": task.collection.corpus.fingerprint,
+            "queries_fingerprint": query_fingerprint(task.collection.queries),
+            "qrels_fingerprint": _qrels_fingerprint(task.collection.qrels),
             "unit": task.unit,
             "wordings": [wording.text for wording in task.wordings],
         }
         for task in tasks
     ]
+
+
+def _qrels_fingerprint(qrels: Qrels) -> str:
+    """sha256 over the judgements, whatever their order."""
+    return hashlib.sha256(
+        json.dumps({key: dict(row) for key, row in qrels.items()}, sort_keys=True).encode()
+    ).hexdigest()
 
 
 def _code(root: Path) -> dict[str, Any]:

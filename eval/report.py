@@ -143,9 +143,9 @@ class Cell:
         return self.model, self.retrieval
 
     @property
-    def is_wording(self) -> bool:
-        """Whether it is one of several wordings, which count together as "wordings"."""
-        return self.instruction.startswith("wording-")
+    def is_part(self) -> bool:
+        """Whether it is a part of another condition: of "wordings", or, the original and the changed half, of "own"."""
+        return self.instruction.startswith("wording-") or self.instruction in ("original", "changed")
 
     def labels(self) -> dict[str, str]:
         """The fields that say what it is."""

@@ -12,6 +12,7 @@ from eval.report_charts import condition_charts, escape, heading, heat_maps, poo
 from eval.report_markdown import difference_table, show, value_tables
 
 TEMPLATE = Path(__file__).with_name("report.html.tmpl")
+OURS = ("p-MRR", "Robustness@", "wrong ")  # measures with a table of their own, beside the first one
 VERDICTS = {
     "listens": "its own instruction helps, more than another task's and more than an empty one",
     "indifferent": "instructions change nothing that a user would notice",
@@ -47,6 +48,10 @@ def _sections(report: Report) -> Iterator[str]:
     if charts:
         about = "With 95 % intervals. The dashed line is the own instruction; small rings are single wordings."
         yield _section(f"{measure} under each instruction", "".join(charts), about, cards="cards broad")
+    for title, head, body in value_tables(report):
+        name = title.partition(": ")[2]
+        if name == measure or name.startswith(OURS):
+            yield _section(title, _table(head, body, text_columns=3))
     pools = list(pool_charts(report.results, measure))
     if pools:
         about = "Filled: each task in its own corpus. Hollow: in all corpora together. The gap is what pooling costs."
@@ -54,10 +59,8 @@ def _sections(report: Report) -> Iterator[str]:
     if report.confusion:
         yield _section("Whose documents are found", heat_maps(report.confusion), _ABOUT_HEAT)
     if any(plot["points"] for plot in report.details.get("plots", [])):
-        yield _section("Query by query", _scatter(report), _ABOUT_SCATTER)
-    for title, head, body in value_tables(report):
-        if title.endswith(f": {measure}"):
-            yield _section(title, _table(head, body, text_columns=3))
+        two_axes = any(plot["x"] is not None for plot in report.details["plots"])
+        yield _section("Query by query", _scatter(report), _ABOUT_SCATTER + _ABOUT_AXES * two_axes)
     if report.differences:
         about = "Condition minus own, paired by query; p: randomization test, also corrected over tasks (Holm)."
         head, body = difference_table(report)
@@ -74,10 +77,8 @@ _ABOUT_HEAT = (
     "Rows: whose queries. Columns: whose documents are among the first ten, in per cent. "
     "The framed cell is the task's own."
 )
-_ABOUT_SCATTER = (
-    "A circle is a query, a large one several with the same two values; choose one to see what was found. "
-    "Above the line, the condition on the upright axis is better."
-)
+_ABOUT_SCATTER = "A circle is a query, a large one several in the same place; choose one to see what was found."
+_ABOUT_AXES = " Above the line, the condition on the upright axis is better."
 
 
 def _section(title: str, body: str, about: str = "", *, cards: str = "") -> str:

@@ -6,54 +6,35 @@ evaluation that was interrupted goes on from there when it is started again.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from eval.conditions import parse_conditions, queries_under
 from eval.details import collect_details
 from eval.embedding_cache import EmbeddingCache
-from eval.measures import measure_name, per_query, without_relevant, wrong_share
-from eval.provenance import describe_tasks, provenance
-from eval.report import REPORT, RUNS, Cell, Report, unique
-from eval.run_files import run_name, write_run
+from eval.follow_runner import first_groups
+from eval.follow_suite import FollowTask
+from eval.measures import measure_name, without_relevant
+from eval.provenance import provenance
+from eval.report import REPORT, Cell, Report, unique
+from eval.search_task import SHOWN, Plan, pool_prefix, search_task
 from eval.summary import summarise
-from eval.system import Corpora, System
+from eval.system import System
 from eval.systems import make_systems
 from eval.task import Pool, Task
-from tart.collection import Qrels, Query
 from tart.errors import ConfigError, DataError, StorageError
 from tart.retrieval.protocols import Retriever
-from tart.run import Run
 
-logger = logging.getLogger(__name__)
-
-SHOWN = 10  # how many hits the share of wrong documents looks at, and how many a report keeps in memory
-WRONG_TASK, WRONG_UNIT = f"wrong task@{SHOWN}", f"wrong unit@{SHOWN}"
 WHOLE = 1000  # how deep a search goes for a measure without a cutoff
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What stays the same through an evaluation."""
-
-    tasks: tuple[Task, ...]
-    asked: tuple[Task, ...]  # those with queries, cut to the queries that are asked
-    pooled: bool
-    conditions: tuple[str, ...]
-    measures: tuple[str, ...]
-    depth: int
-    out: Path | None
-
-
 def evaluate(
-    tasks: Pool | Task | Sequence[Task],
+    tasks: Pool | Task | FollowTask | Sequence[Task | FollowTask],
     systems: Sequence[str | os.PathLike[str] | Retriever | System],
     *,
     instructions: Sequence[str] = ("none", "own"),
@@ -75,7 +56,7 @@ def evaluate(
         instructions: keys of `eval.conditions.CONDITIONS`. A task that lacks what a condition needs is left out of it,
             and the report says so.
         measures: names as ir_measures writes them; the first decides the verdict, the gap and the page's figures.
-        max_queries: the first so many judged queries of each task; None: all.
+        max_queries: the first so many judged queries of each task; None: all. Of a `FollowTask` the first whole groups.
         rerank: a cross-encoder behind every system.
         out: a folder for run files, report.json, report.md and report.html.
         overwrite: let a finished report in that folder be replaced.
@@ -105,58 +86,63 @@ def evaluate(
         before = time.perf_counter()
         for task in plan.asked:
             for pooled in (False, True) if plan.pooled else (False,):
-                cells.extend(_search(system, task, pooled, plan))
+                cells.extend(search_task(system, task, pooled, plan))
         seconds[f"{system.name} {system.retrieval}"] = round(time.perf_counter() - before, 1)
-    sources = [task.name for task in plan.tasks] if plan.pooled else []
-    summary = summarise(cells, plan.measures, sources=sources, seed=seed)
-    facts: dict[str, Any] = {
-        **provenance(),
-        "command": command,
-        "settings": {"instructions": plan.conditions, "measures": plan.measures, "max_queries": max_queries},
-        "seed": seed,
-        "data": describe_tasks(plan.tasks),
-        "systems": [system.facts() for system in made],
-        "seconds": {**seconds, "all": round(time.perf_counter() - started, 1)},
-    }
-    limited = [next((one for one in plan.asked if one.name == task.name), task) for task in plan.tasks]
+    summary = summarise(cells, plan.measures, sources=[task.name for task in plan.tasks], seed=seed)
+    seconds["all"] = round(time.perf_counter() - started, 1)
+    settings = {"instructions": plan.conditions, "measures": plan.measures, "max_queries": max_queries}
+    own = {"command": command, "settings": settings, "seed": seed, "seconds": seconds}
     report = replace(
         summary,
         notes=[*_notes(plan, made)],
-        provenance=facts,
+        provenance={**provenance(plan.tasks, [system.facts() for system in made]), **own},
         cells=cells,
-        details=collect_details(cells, limited, [_prefix(task) for task in limited], plan.measures[0]),
+        details=_details(cells, plan),
     )
     if plan.out is not None:
         report.write(plan.out)
     return report
 
 
+def _details(cells: Sequence[Cell], plan: Plan) -> dict[str, Any]:
+    asked = {task.name: task for task in plan.asked}
+    tasks = [asked.get(task.name, task) for task in plan.tasks]
+    return collect_details(cells, tasks, [pool_prefix(task) for task in tasks], plan.measures[0])
+
+
 def _plan(
-    tasks: Pool | Task | Sequence[Task],
+    tasks: Pool | Task | FollowTask | Sequence[Task | FollowTask],
     instructions: Sequence[str],
     measures: Sequence[str],
     max_queries: int | None,
     out: str | os.PathLike[str] | None,
     overwrite: bool,
-) -> _Plan:
+) -> Plan:
     if max_queries is not None and max_queries < 1:
         raise ConfigError(f"max_queries must be at least 1, got {max_queries}")
     if not measures:
         raise ConfigError("no measure given; wanted at least one, such as nDCG@10")
     names = unique(measure_name(name) for name in measures)
     cutoffs = [int(found.group(1)) if (found := re.search(r"@(\d+)$", name)) else WHOLE for name in names]
-    given = tasks.tasks if isinstance(tasks, Pool) else (tasks,) if isinstance(tasks, Task) else tuple(tasks)
+    pooled = isinstance(tasks, Pool)
+    listed = tasks.tasks if isinstance(tasks, Pool) else (tasks,) if isinstance(tasks, Task | FollowTask) else tasks
+    follow = {one.task.name: first_groups(one, max_queries) for one in listed if isinstance(one, FollowTask)}
+    given = tuple(one.task if isinstance(one, FollowTask) else one for one in listed)
     for task in given:
         if [one.name for one in given].count(task.name) > 1:
             raise ConfigError(f"two tasks are both called {task.name!r}; names must be unique")
-    asked = tuple(_limited(task, max_queries) for task in given if task.collection.queries)
+    asked = tuple(
+        _limited(follow[task.name].task, None) if task.name in follow else _limited(task, max_queries)
+        for task in given
+        if task.collection.queries
+    )
     if not asked:
         raise ConfigError("there is no task with queries to measure on")
     folder = None if out is None else Path(out)
     if folder is not None and (folder / REPORT).exists() and not overwrite:
         raise StorageError(f"{folder}: holds a report already; choose another folder, or overwrite it (--overwrite)")
-    pooled = isinstance(tasks, Pool)
-    return _Plan(given, asked, pooled, parse_conditions(instructions), tuple(names), max([*cutoffs, SHOWN]), folder)
+    conditions, depth = parse_conditions(instructions), max([*cutoffs, SHOWN])
+    return Plan(given, asked, follow, pooled, conditions, tuple(names), depth, folder)
 
 
 def _limited(task: Task, max_queries: int | None) -> Task:
@@ -169,66 +155,7 @@ def _limited(task: Task, max_queries: int | None) -> Task:
     return replace(task, collection=replace(collection, queries=judged, qrels=qrels))
 
 
-def _search(system: System, task: Task, pooled: bool, plan: _Plan) -> Iterator[Cell]:
-    """Search one task's queries under every condition, and measure."""
-    pool = "pooled" if pooled else "closed"
-    prefix = _prefix(task) if pooled else ""
-    corpora: Corpora = [("", task.collection.corpus)]
-    if pooled:
-        corpora = [(_prefix(one), one.collection.corpus) for one in plan.tasks]
-    qrels = {
-        query_id: {prefix + doc_id: grade for doc_id, grade in judged.items()}
-        for query_id, judged in task.collection.qrels.items()
-    }
-    logger.info("%s (%s): %s, %s", system.name, system.retrieval, task.name, pool)
-    runs: dict[tuple[Query, ...], Run] = {}  # "wording-1" asks what "own" asks
-    for condition in plan.conditions:
-        for label, queries in queries_under(condition, task, plan.tasks).items():
-            if queries not in runs:
-                runs[queries] = _retrieve(system, corpora, queries, plan.depth, prefix, task)
-            values = per_query(runs[queries], qrels, plan.measures)
-            if pooled:
-                values |= _wrong_shares(runs[queries], task, plan.tasks, qrels)
-            labels = (task.suite, task.name, system.name, system.retrieval, label, pool)
-            file = ""
-            if plan.out is not None:
-                file = f"{RUNS}/{run_name(labels)}"
-                write_run(runs[queries], plan.out / file, system.name)
-            yield Cell(*labels, run=runs[queries].cut(SHOWN), values=values, file=file, group=task.group)
-
-
-def _retrieve(system: System, corpora: Corpora, queries: Sequence[Query], depth: int, prefix: str, task: Task) -> Run:
-    if not task.drop_identical_ids:
-        return system.retrieve(corpora, queries, depth)
-    run = system.retrieve(corpora, queries, depth + 1)
-    kept = {query_id: [hit for hit in run[query_id] if hit.doc_id != prefix + query_id] for query_id in run}
-    return Run(kept, min(depth, run.depth))
-
-
-def _wrong_shares(run: Run, task: Task, tasks: Sequence[Task], qrels: Qrels) -> dict[str, dict[str, float]]:
-    """Of the measured queries, the share of the first hits that another task, or another unit, put there."""
-    unit_of = {_prefix(one): one.unit for one in tasks}
-    own = _prefix(task)
-    skipped = set(without_relevant(qrels))
-
-    def source(doc_id: str) -> str:
-        return doc_id.partition("/")[0] + "/"
-
-    shares = {WRONG_TASK: wrong_share(run, SHOWN, lambda _, doc_id: source(doc_id) != own)}
-    if task.unit:
-        shares[WRONG_UNIT] = wrong_share(run, SHOWN, lambda _, doc_id: unit_of[source(doc_id)] != task.unit)
-    return {
-        name: {query_id: value for query_id, value in found.items() if query_id not in skipped}
-        for name, found in shares.items()
-    }
-
-
-def _prefix(task: Task) -> str:
-    """What stands before the ids of a task's documents in a pool; its only slash is the last sign."""
-    return quote(task.name, safe="") + "/"
-
-
-def _notes(plan: _Plan, systems: Sequence[System]) -> Iterator[str]:
+def _notes(plan: Plan, systems: Sequence[System]) -> Iterator[str]:
     given = {task.name: task for task in plan.tasks}
     for task in plan.asked:
         whole = given[task.name].collection

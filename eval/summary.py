@@ -78,7 +78,7 @@ def _grouped(rows: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 def _over_wordings(cells: Sequence[Cell]) -> Iterator[Cell]:
     """For each task the mean of every query over the wordings, as one more condition."""
-    worded = [cell for cell in cells if cell.is_wording]
+    worded = [cell for cell in cells if cell.instruction.startswith("wording-")]
     for group in _grouped(worded, lambda cell: (cell.suite, cell.task, cell.system, cell.pool)):
         values = {
             measure: {
@@ -101,7 +101,7 @@ def _results(cell: Cell, seed: int) -> Iterator[Result]:
 
 
 def _sensitivities(cells: Sequence[Cell]) -> Iterator[Result]:
-    worded = [cell for cell in cells if cell.is_wording]
+    worded = [cell for cell in cells if cell.instruction.startswith("wording-")]
     for group in _grouped(worded, lambda cell: (cell.suite, cell.task, cell.system, cell.pool)):
         first = group[0]
         for measure, values in first.values.items():
@@ -156,7 +156,7 @@ def _mean_result(name: str, rows: Mapping[str, Result], groups: Mapping[str, str
 def _differences(cells: Sequence[Cell], seed: int) -> list[Difference]:
     """Each condition minus "own", per task and over all tasks that have both."""
     found = []
-    shown = [cell for cell in cells if not cell.is_wording]  # they count together, as "wordings"
+    shown = [cell for cell in cells if not cell.is_part]
     for group in _grouped(shown, lambda cell: (cell.suite, cell.system, cell.pool)):
         own = {cell.task: cell for cell in group if cell.instruction == "own"}
         for others in _grouped(group, lambda cell: cell.instruction):
@@ -219,13 +219,13 @@ def _comparable_means(cells: Sequence[Cell], measure: str) -> dict[str, float]:
             weights[cell.task] * mean(cell.values[measure]) for cell in group if cell.task in weights
         )
         for group in _grouped(cells, lambda cell: cell.instruction)
-        if not group[0].is_wording and weights.keys() <= {cell.task for cell in group}
+        if not group[0].is_part and weights.keys() <= {cell.task for cell in group}
     }
 
 
 def _confusion(cells: Sequence[Cell], sources: Sequence[str]) -> list[Confusion]:
     tables = []
-    shown = [cell for cell in cells if cell.pool == "pooled" and len(cell.run) and not cell.is_wording]
+    shown = [cell for cell in cells if cell.pool == "pooled" and len(cell.run) and not cell.is_part]
     for group in _grouped(shown, lambda cell: (cell.suite, cell.system, cell.instruction)):
         first = group[0]
         shares = [_shares(cell.run, sources) for cell in group]

@@ -128,15 +128,22 @@ class HybridSystem(System):
 
 
 class RerankSystem(System):
-    """Another system's best 100 (k, if that is more), in the order of a cross-encoder that sees the instruction."""
+    """The best documents of another system in the order of a cross-encoder, which sees the instruction.
 
-    def __init__(self, first: System, reranker: Reranker) -> None:
-        self.first, self.reranker = first, reranker
+    Args:
+        first: of a run file everything is reranked, whatever `depth` says.
+        reranker: the cross-encoder.
+        depth: how many documents it sees for each query. A run is no deeper than that.
+    """
+
+    def __init__(self, first: System, reranker: Reranker, depth: int = CANDIDATES) -> None:
+        self.first, self.reranker, self.depth = first, reranker, depth
         self.name, self.retrieval = f"{first.name}+{reranker.name}", f"{first.retrieval}+rerank"
 
     def retrieve(self, corpora: Corpora, queries: Sequence[Query], k: int) -> Run:
         """See `System.retrieve`."""
-        candidates = self.first.retrieve(corpora, queries, max(k, CANDIDATES))
+        everything = sum(len(corpus) for _, corpus in corpora)
+        candidates = self.first.retrieve(corpora, queries, everything if self.first.fixed else self.depth)
         documents = PooledDocuments(corpora)
         unknown = unknown_documents(candidates, documents)
         if unknown:
@@ -144,7 +151,7 @@ class RerankSystem(System):
         hits: dict[str, tuple[Hit, ...]] = {}
         for start in range(0, len(queries), 16):
             hits.update(rerank(candidates, queries[start : start + 16], documents, self.reranker))
-        return Run(hits, candidates.depth).cut(k)
+        return Run(hits, min(k, candidates.depth))
 
     def facts(self) -> dict[str, Any]:
         """Those of the first stage, and name and text format of the cross-encoder."""

@@ -14,6 +14,7 @@ from eval.task import Pool, Task
 from eval.wordings import reword
 from tart.collection import Corpus, TestCollection
 from tart.errors import DataError
+from tart.files import read_lines
 from tart.index.readers import read_documents
 from tart.instruction import Instruction
 
@@ -23,7 +24,16 @@ else:
     import tomli as tomllib
 
 _POOL_KEYS = {"name", "tasks"}
-_TASK_KEYS = {"name": str, "path": str, "unit": str, "instruction": str, "wordings": list, "split": str}
+_TASK_KEYS = {
+    "name": str,
+    "path": str,
+    "unit": str,
+    "instruction": str,
+    "wordings": list,
+    "split": str,
+    "drop_identical_ids": bool,
+}
+_WANTED = {str: "a string", list: "a list of strings that aren't blank", bool: "true or false"}
 
 
 def load_pool(path: str | Path) -> Pool:
@@ -31,21 +41,21 @@ def load_pool(path: str | Path) -> Pool:
 
     It has a `name` and a list of `[[tasks]]`, each with a `name`, a `path` (a folder in BEIR's layout, relative to the
     file), and optionally a `unit` ("abstract", "code", ...), an `instruction`, more `wordings` of it (without them,
-    five are made by rule), and a `split`. A task whose folder has no queries fills the pool: a distractor.
+    five are made by rule), a `split`, and `drop_identical_ids = true` where the queries are documents themselves. A
+    task whose folder has no queries fills the pool: a distractor. Ids of different tasks may be the same.
 
     Raises:
         DataError: naming the file and the key; unknown keys are refused, near ones suggested.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
-    except FileNotFoundError:
-        raise DataError("no such file", path=path) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        table = tomllib.loads("\n".join(text for _, text in read_lines(path)))
+    except tomllib.TOMLDecodeError as error:
         raise DataError(f"not valid TOML ({error})", path=path) from None
     _check_keys(table, _POOL_KEYS, path, "")
-    entries = table.get("tasks")
+    name, entries = table.get("name", path.stem), table.get("tasks")
+    if not isinstance(name, str) or not name.strip():
+        raise DataError("must be a string that isn't blank", path=path, field="name")
     if not isinstance(entries, list) or not entries:
         raise DataError("wanted at least one [[tasks]]", path=path, field="tasks")
     tasks: list[Task] = []
@@ -54,7 +64,7 @@ def load_pool(path: str | Path) -> Pool:
         if entry["name"] in [task.name for task in tasks]:
             raise DataError(f"{entry['name']!r} is the name of two tasks", path=path, field=f"tasks[{number}].name")
         tasks.append(_load_task(entry, path))
-    return Pool(str(table.get("name") or path.stem), tuple(tasks))
+    return Pool(name, tuple(tasks))
 
 
 def _check_task(entry: Any, path: Path, where: str) -> None:
@@ -62,13 +72,12 @@ def _check_task(entry: Any, path: Path, where: str) -> None:
         raise DataError("wanted a table", path=path, field=where)
     _check_keys(entry, _TASK_KEYS, path, f"{where}.")
     for key in ("name", "path"):
-        if not entry.get(key):
+        if key not in entry or entry[key] == "":
             raise DataError("is missing", path=path, field=f"{where}.{key}")
     for key, value in entry.items():
         items = value if isinstance(value, list) else []
         if not isinstance(value, _TASK_KEYS[key]) or not all(isinstance(item, str) and item.strip() for item in items):
-            wanted = "a list of strings that aren't blank" if _TASK_KEYS[key] is list else "a string"
-            raise DataError(f"must be {wanted}", path=path, field=f"{where}.{key}")
+            raise DataError(f"must be {_WANTED[_TASK_KEYS[key]]}", path=path, field=f"{where}.{key}")
     if entry.get("wordings") and not entry.get("instruction"):
         raise DataError("go with an instruction, and there is none", path=path, field=f"{where}.wordings")
 
@@ -88,10 +97,12 @@ def _load_task(entry: Mapping[str, Any], path: Path) -> Task:
         own = Instruction(text, unit=unit)
         more = [Instruction(wording, unit=unit) for wording in entry.get("wordings", ())]
         wordings = (own, *(more or reword(own)))
+    if not folder.is_dir():
+        raise DataError("no such folder", path=folder)
     queries = folder / "queries.jsonl"
-    if queries.is_file() and queries.read_text(encoding="utf-8").strip():
-        task = load_beir(folder, split=entry.get("split"), name=name)
-    else:
-        corpus = Corpus(read_documents(folder / "corpus.jsonl"))
-        task = Task(name, "x2", TestCollection(name, corpus, (), {}))
-    return replace(task, suite="x2", wordings=wordings, unit=unit, drop_identical_ids=False)
+    if queries.is_file() and any(line.strip() for _, line in read_lines(queries)):
+        drop = entry.get("drop_identical_ids", False)
+        task = load_beir(folder, split=entry.get("split"), name=name, drop_identical_ids=drop)
+        return replace(task, suite="x2", wordings=wordings, unit=unit)
+    corpus = Corpus(read_documents(folder / "corpus.jsonl"))
+    return Task(name, "x2", TestCollection(name, corpus, (), {}), wordings, unit)

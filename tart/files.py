@@ -26,6 +26,7 @@ from tart.errors import DataError, StorageError
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a UTF-16 pair: valid in a Python string, not in UTF-8
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
 def sha256_file(path: str | Path) -> str:
@@ -50,7 +51,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         file = path.open("rb")
     except FileNotFoundError:
         raise DataError("no such file", path=path) from None
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise DataError(f"can't be read: {error.strerror}", path=path) from None
     with file:
         yield from decode_lines(file, path)
@@ -76,7 +77,7 @@ def parse_json_object(text: str, path: str | Path, line: int | None = None) -> d
     """
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of more digits than Python reads
         raise DataError(f"not valid JSON ({error})", path=path, line=line) from None
     if not isinstance(value, dict):
         raise DataError(f"wanted a JSON object, found {type(value).__name__}", path=path, line=line)
@@ -94,7 +95,7 @@ def storage_errors(path: str | Path) -> Iterator[None]:
         if error.errno in _NO_SPACE:
             problem = f"{path}: the disk is full ({error.strerror}); nothing was left behind, make room and run again"
             raise StorageError(problem) from error
-        if isinstance(error, PermissionError) or error.errno in (errno.EROFS, errno.ENOTDIR):
+        if error.errno in _NO_PLACE:
             raise StorageError(f"{path}: can't be written ({error.strerror})") from error
         raise
 
@@ -133,7 +134,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         StorageError: if the target exists and `overwrite` is not given, another process is making the same folder, the
             disk is full, or the place can't be written.
     """
-    target = Path(target).absolute()
+    target = Path(target).resolve()  # the folder that a link points to changes, the link stays
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -142,9 +143,11 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         except Timeout:
             raise StorageError(f"{target}: another process is writing this folder; wait for it to end") from None
         try:
+            if target.is_file():
+                raise StorageError(f"{target}: is a file, wanted a folder; choose another name")
             if target.exists() and not overwrite:
                 raise StorageError(f"{target}: exists already; choose another name, or overwrite it (--overwrite)")
-            for stale in target.parent.glob(f".{glob_escape(target.name)}.*.new"):  # of builds that were killed
+            for stale in target.parent.glob(f".{glob_escape(target.name)}.{'[0-9a-f]' * 32}.new"):  # of killed builds
                 shutil.rmtree(stale)
             staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.new")
             staging.mkdir()
@@ -192,5 +195,9 @@ def _exchange(new: Path, old: Path) -> None:
     if failed:
         aside = new.with_name(f"{new.name}.old")
         os.rename(old, aside)
-        os.rename(new, old)
+        try:
+            os.rename(new, old)
+        except BaseException:
+            os.rename(aside, old)
+            raise
         os.rename(aside, new)

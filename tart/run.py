@@ -89,17 +89,18 @@ class Run(Mapping[str, tuple[Hit, ...]]):
         """Write a TREC run file: `query_id Q0 doc_id rank score tag`, rank from 1, scores exact to the float32.
 
         Raises:
-            DataError: if an id holds what the format can't express.
+            DataError: if an id or the tag holds what the format can't express.
             StorageError: if the disk is full; the old file, if any, is kept.
         """
-        for kind, ids in (
-            ("query", self._hits),
-            ("document", {h.doc_id for hits in self._hits.values() for h in hits}),
+        for kind, names in (
+            ("query id", self._hits),
+            ("document id", {h.doc_id for hits in self._hits.values() for h in hits}),
+            ("tag", [tag]),
         ):
-            for name in ids:
+            for name in names:
                 if name.split() != [name] or LONE_SURROGATE.search(name):
                     raise DataError(
-                        f"the {kind} id {name!r} holds white space or a lone surrogate, "
+                        f"the {kind} {name!r} is empty or holds white space or a lone surrogate, "
                         "which a TREC run file can't express"
                     )
         with atomic_write(path) as file:
@@ -138,4 +139,5 @@ class Run(Mapping[str, tuple[Hit, ...]]):
                 raise DataError(f"document {doc_id!r} comes twice for query {query_id!r}", path=path, line=number)
             hits[query_id][doc_id] = score
         longest = max((len(found) for found in hits.values()), default=1)
-        return cls({qid: [Hit(*item) for item in found.items()] for qid, found in hits.items()}, depth or longest)
+        depth = longest if depth is None else depth
+        return cls({qid: [Hit(*item) for item in found.items()] for qid, found in hits.items()}, depth)

@@ -34,7 +34,7 @@ class TextFormat:
         source: where the format was read.
 
     Raises:
-        ConfigError: if a template lacks one of its placeholders or has another one.
+        ConfigError: if a template lacks one of its placeholders or has another one, or a limit is no integer.
 
     >>> fmt = TextFormat("mine", instructed_query="{instruction} [SEP] {query}", plain_query="{query}")
     >>> from tart import Instruction
@@ -59,14 +59,17 @@ class TextFormat:
             ("plain_query", ["query"]),
             ("document", ["text"]),
         ):
+            if not isinstance(getattr(self, field), str):
+                raise ConfigError(f"text format {self.name!r}: {field} must be a string, got {getattr(self, field)!r}")
             found = sorted(_PLACEHOLDER.findall(getattr(self, field)))
             if found != wanted:
                 names = " and ".join(f"{{{name}}}" for name in wanted)
                 raise ConfigError(f"text format {self.name!r}: {field} must hold {names} once each, found {found}")
         for field in ("max_query_tokens", "max_document_tokens"):
             limit = getattr(self, field)
-            if limit is not None and limit < 8:
-                raise ConfigError(f"text format {self.name!r}: {field} must be at least 8 or None, got {limit}")
+            if limit is not None and not (isinstance(limit, int) and limit >= 8):
+                problem = f"{field} must be an integer of at least 8 or None, got {limit!r}"
+                raise ConfigError(f"text format {self.name!r}: {problem}")
 
     @property
     def instruction_first(self) -> bool:

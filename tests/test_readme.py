@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tart.cli import main
+from eval.cli import main as eval_main
+from tart.cli import main as tart_main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,11 +28,16 @@ COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if l
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with the files that the README's commands name."""
     folder = tmp_path_factory.mktemp("readme")
-    for place in (folder, folder / "scifact"):
-        (place / "qrels").mkdir(parents=True)
-        (place / "corpus.jsonl").write_text('{"_id": "d1", "title": "", "text": "Read a file line by line."}\n' * 1)
-        (place / "queries.jsonl").write_text('{"_id": "q1", "text": "how to read a file"}\n')
-        (place / "qrels" / "test.trec").write_text("q1 0 d1 1\n")
+    for place in (".", "scifact", "data/scifact", "data/other"):
+        (folder / place / "qrels").mkdir(parents=True, exist_ok=True)
+        texts = enumerate(["Read a file line by line.", *("Something else." for _ in range(11))])
+        lines = [f'{{"_id": "d{number}", "title": "", "text": "{text} {number}"}}' for number, text in texts]
+        (folder / place / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+        (folder / place / "qrels" / "test.trec").write_text("q1 0 d0 1\n")
+        (folder / place / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td0\t1\n")
+        if place != "data/other":
+            (folder / place / "queries.jsonl").write_text('{"_id": "q1", "text": "how to read a file"}\n')
+    (folder / "pool.toml").write_text(blocks("toml")[0])
     return folder
 
 
@@ -49,15 +55,16 @@ def test_python_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("TART_CACHE", str(folder / "cache"))
     for command in COMMANDS:
         program, *arguments = shlex.split(command)
         if program == "make":  # what it would do; the tests themselves run by `make test`
             done = subprocess.run(["make", "-n", "-C", ROOT, *arguments], capture_output=True, text=True)
             assert done.returncode == 0, f"{command}\n{done.stderr}"
-        elif program == "tart":
-            monkeypatch.setattr(sys, "argv", ["tart", *arguments])
+        elif program in ("tart", "tart-eval"):
+            monkeypatch.setattr(sys, "argv", [program, *arguments])
             with pytest.raises(SystemExit) as ended:
-                main()
+                {"tart": tart_main, "tart-eval": eval_main}[program]()
             assert not ended.value.code, f"{command}\n{capsys.readouterr().err}"
         elif program == "ir_measures":
             import ir_measures

@@ -46,7 +46,13 @@ class VectorWriter:
         np.lib.format.write_array_header_1_0(self._file, header)  # padded: it keeps its length when the count changes
 
     def append(self, vectors: FloatArray, doc_ids: Sequence[str], model: str) -> None:
-        """Append the vectors of some documents, normalised if the similarity is cosine."""
+        """Append the vectors of some documents, normalised if the similarity is cosine.
+
+        Raises:
+            DataError: if they aren't finite, or not one of the announced length for each document.
+        """
+        if vectors.shape != (len(doc_ids), self._dim):
+            raise DataError(f"model {model} gives vectors of shape {vectors.shape}, wanted {(len(doc_ids), self._dim)}")
         check_finite(vectors, doc_ids, model)
         rows = normalised(vectors) if self._similarity == "cosine" else vectors
         self._file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())

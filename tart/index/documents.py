@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from tart.collection import Document
 from tart.errors import DataError
 
 CORPUS, OFFSETS, IDS = "corpus.jsonl", "offsets.npy", "ids.npy"
+ID_ROW = np.dtype([("hash", np.uint64), ("row", np.int64)])
+NOT_AN_ARRAY = (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError)
+"""What numpy raises for a damaged .npy file, whose header it reads as Python."""
 
 
 def _id_hash(doc_id: str) -> int:
@@ -38,7 +42,7 @@ def write_documents(folder: Path, documents: Iterable[Document]) -> None:
             offsets.append(position)
             hashes.append(_id_hash(document.doc_id))
     order = np.argsort(np.asarray(hashes, dtype=np.uint64), kind="stable")
-    sorted_ids = np.empty(len(hashes), dtype=[("hash", np.uint64), ("row", np.int64)])
+    sorted_ids = np.empty(len(hashes), dtype=ID_ROW)
     sorted_ids["hash"], sorted_ids["row"] = np.asarray(hashes, dtype=np.uint64)[order], order
     np.save(folder / OFFSETS, np.asarray(offsets, dtype=np.int64))
     np.save(folder / IDS, sorted_ids)
@@ -57,7 +61,9 @@ class DocumentStore(Mapping[str, Document]):
         self._ids = load_array(folder / IDS)
         with self._path.open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if int(self._offsets[-1]) != len(self._bytes) or len(self._ids) != len(self._offsets) - 1:
+        fits = self._offsets.dtype == np.int64 and self._ids.dtype == ID_ROW
+        fits = fits and self._offsets.shape == (len(self._ids) + 1,) and int(self._offsets[-1]) == len(self._bytes)
+        if not fits:
             raise DataError(f"doesn't fit {OFFSETS} and {IDS}; build the index again", path=self._path)
 
     def at(self, row: int) -> Document:
@@ -79,6 +85,8 @@ class DocumentStore(Mapping[str, Document]):
         place = int(np.searchsorted(self._ids["hash"], wanted))
         while place < len(self._ids) and self._ids["hash"][place] == wanted:
             row = int(self._ids["row"][place])
+            if not 0 <= row < len(self):
+                raise DataError("damaged; build the index again", path=self._path.with_name(IDS))
             if self.at(row).doc_id == doc_id:
                 return row
             place += 1
@@ -107,5 +115,5 @@ def load_array(path: Path) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
-    except (ValueError, EOFError, OSError) as error:
+    except NOT_AN_ARRAY as error:
         raise DataError(f"damaged: no array file ({error}); build the folder again", path=path) from None

@@ -29,7 +29,7 @@ def read_documents(source: str | os.PathLike[str]) -> Iterator[Document]:
             a `.tsv` file: id, text and optionally title, separated by tabs, with or without a header line;
             a folder with a `corpus.jsonl`: that file;
             any other folder: its text, markdown and source files, cut at blank lines into passages of up to 1,000
-            characters, whose ids are `path:line`;
+            characters (a longer line stays whole), whose ids are `path:line`;
             "-": JSONL from standard input.
 
     Raises:
@@ -40,11 +40,13 @@ def read_documents(source: str | os.PathLike[str]) -> Iterator[Document]:
     name = os.fspath(source)
     path = Path(name)
     if name == "-":
-        documents = _from_jsonl(decode_lines(sys.stdin.buffer, "standard input"), "standard input")
+        name = "standard input"
+        documents = _from_jsonl(decode_lines(sys.stdin.buffer, name), name)
     elif path.is_dir() and not (path / "corpus.jsonl").is_file():
         documents = _from_folder(path)
     elif path.is_dir() or path.suffix == ".jsonl":
         path = path / "corpus.jsonl" if path.is_dir() else path
+        name = str(path)
         documents = _from_jsonl(read_lines(path), path)
     elif path.suffix in (".tsv", ".tab"):
         documents = _from_tsv(path)
@@ -119,12 +121,15 @@ def _from_tsv(path: Path) -> Iterator[Located]:
             names = ["id" if column in ("_id", "pid") else column for column in columns]
             continue
         if len(columns) < 2 or len(columns) > len(names):
-            wanted = f"2 or {len(names)}" if len(names) > 2 else "2"
+            wanted = f"2 to {len(names)}" if len(names) > 2 else "2"
             raise DataError(f"wanted {wanted} columns separated by tabs, found {len(columns)}", path=path, line=number)
         row = dict(zip(names, columns, strict=False))
-        if not row.get("id", "").strip():
+        for column in ("id", "text"):
+            if column not in row:
+                raise DataError("is missing", path=path, line=number, field=column)
+        if not row["id"].strip():
             raise DataError("must not be empty", path=path, line=number, field="id")
-        yield Document(row["id"], row.get("text", ""), row.get("title", "")), number
+        yield Document(row["id"], row["text"], row.get("title", "")), number
 
 
 def _from_folder(folder: Path) -> Iterator[Located]:
@@ -143,7 +148,8 @@ def _passages(path: Path) -> Iterator[tuple[int, str]]:
     start, size = 1, 0
     for number, line in [*read_lines(path), (0, "")]:
         ends_block = not line.strip()
-        if lines and (number == 0 or (ends_block and size >= PASSAGE_CHARACTERS / 2) or size >= PASSAGE_CHARACTERS):
+        full = size + len(line) > PASSAGE_CHARACTERS or (ends_block and size >= PASSAGE_CHARACTERS / 2)
+        if lines and (full or number == 0):
             yield start, "\n".join(lines).strip("\n")
             lines, size = [], 0
         if not lines and ends_block:

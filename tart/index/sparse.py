@@ -10,6 +10,7 @@ import numpy as np
 
 from tart.collection import Document
 from tart.errors import DataError
+from tart.index.documents import NOT_AN_ARRAY
 from tart.retrieval.protocols import Scored
 
 FOLDER = "bm25"
@@ -52,10 +53,11 @@ class SparseIndex:
     def __init__(self, folder: Path) -> None:
         import bm25s
 
+        self._path = folder / FOLDER
         try:
-            self._bm25 = bm25s.BM25.load(folder / FOLDER, mmap=True, load_corpus=False)
-        except (ValueError, KeyError, OSError, TypeError) as error:
-            raise DataError(f"damaged ({error}); build the index again", path=folder / FOLDER) from None
+            self._bm25 = bm25s.BM25.load(self._path, mmap=True, load_corpus=False)
+        except (*NOT_AN_ARRAY, KeyError, TypeError) as error:
+            raise DataError(f"damaged ({error}); build the index again", path=self._path) from None
 
     def search(self, queries: Sequence[str], k: int) -> list[Scored]:
         """The best rows for each query.
@@ -67,11 +69,17 @@ class SparseIndex:
         Returns:
             For each query every row that scores at least what the k-th best does, score falling. Documents that share
             no word with the query are not ranked: there may be fewer than k.
+
+        Raises:
+            DataError: if the files don't fit together.
         """
         found = []
         for words in tokenize(list(queries)):
-            known = self._bm25.get_tokens_ids(words)
-            scores = self._bm25.get_scores_from_ids(known).astype(np.float32)
+            try:
+                known = self._bm25.get_tokens_ids(words)
+                scores = self._bm25.get_scores_from_ids(known).astype(np.float32)
+            except (ValueError, IndexError, TypeError) as error:
+                raise DataError(f"damaged ({error}); build the index again", path=self._path) from None
             rows = np.flatnonzero(scores > 0)
             if len(rows) > k:
                 rows = rows[scores[rows] >= np.partition(scores[rows], -k)[-k]]

@@ -41,7 +41,7 @@ class ReciprocalRankFusion:
         for query_id in runs[0]:
             scores: dict[str, float] = {}
             for run in runs:
-                for rank, hit in enumerate(run[query_id], start=1):
+                for rank, hit in enumerate(run.get(query_id, ()), start=1):
                     scores[hit.doc_id] = scores.get(hit.doc_id, 0.0) + 1 / (self.constant + rank)
             fused[query_id] = [Hit(*item) for item in scores.items()]
         return Run(fused, k)
@@ -69,9 +69,10 @@ class WeightedSum:
         for query_id in runs[0]:
             scores: dict[str, float] = {}
             for weight, run in zip(self.weights, runs, strict=True):
-                found = [hit.score for hit in run[query_id]]
+                hits = run.get(query_id, ())
+                found = [hit.score for hit in hits]
                 low, high = min(found, default=0.0), max(found, default=0.0)
-                for hit in run[query_id]:
+                for hit in hits:
                     scaled = (hit.score - low) / (high - low) if high > low else 1.0
                     scores[hit.doc_id] = scores.get(hit.doc_id, 0.0) + weight * scaled
             fused[query_id] = [Hit(*item) for item in scores.items()]

@@ -111,6 +111,42 @@ def test_tasks_of_a_pool_that_are_not_chosen_stay_in_it(cli: Cli, data: Path) ->
     assert {row["instruction"] for row in facts["results"]} == {"none", "other"}
 
 
+def test_lotte_measures_success_at_5_by_topic_and_kind(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "lotte/science/test"
+    folder.mkdir(parents=True)
+    (folder / "collection.tsv").write_text("0\tsort a list\n1\tread a file\n")
+    for kind in ("search", "forum"):
+        (folder / f"questions.{kind}.tsv").write_text("0\thow to sort\n1\thow to read\n")
+        rows = [{"qid": row, "answer_pids": [row]} for row in range(2)]
+        (folder / f"qas.{kind}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = cli("lotte", "--data", tmp_path / "lotte", "--json")
+    assert done.code == 0, done.err
+    rows = {row["task"]: row for row in json.loads(done.out)["results"]}
+    assert set(rows) == {"all", "science-search", "science-forum"}
+    assert rows["science-forum"]["measure"] == "Success@5" and rows["science-forum"]["value"] == 1
+    chosen = cli("lotte", "--data", tmp_path / "lotte", "--tasks", "science-forum", "--json")
+    assert {row["task"] for row in json.loads(chosen.out)["results"]} == {"science-forum"}
+    assert cli("lotte", "--data", tmp_path / "lotte", "--tasks", "science-forums").code == 2
+
+
+def test_follow_measures_p_mrr_of_opposite_wishes(cli: Cli, data: Path) -> None:
+    toy = toy_collection()
+    folder = data / "wishes"
+    write_beir(folder, toy)
+    queries = [
+        {"_id": query.query_id, "text": query.text, "metadata": {"instruction": query.instruction.text}}
+        for query in toy.queries
+        if query.instruction
+    ]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    done = cli("follow", "--data", data, "--tasks", "wishes", "--instructions", "none,own,other")
+    assert done.code == 0, done.err
+    assert "follow: p-MRR" in done.out and "follow: Robustness@10" in done.out
+    lines = done.out.splitlines()
+    none, own, other, pairs = lines[lines.index("follow: p-MRR") + 2].split()[-4:]
+    assert none == "0.00" and float(own) > 0 > float(other) and pairs == "4"
+
+
 def test_compare_two_reports_and_two_runs(cli: Cli, data: Path, tmp_path: Path) -> None:
     for model in ("minilm", "bm25"):
         settings = ("--model", model, "--out", tmp_path / model, "--measures", "nDCG@10")

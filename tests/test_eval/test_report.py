@@ -112,7 +112,16 @@ def test_the_page_shows_every_part(report: Report) -> None:
     page = render_html(report)
     for title in (
         *("Does it listen?", "nDCG@10 under each instruction", "nDCG@10, closed against pooled", "Query by query"),
-        *("Whose documents are found", "Differences to the own instruction", "All figures", "Provenance", "To know"),
+        *(
+            "x2: nDCG@10",
+            "x2: wrong task@10",
+            "x2: wrong unit@10",
+            "Whose documents are found",
+            "Differences to the own instruction",
+            "All figures",
+            "Provenance",
+            "To know",
+        ),
     ):
         assert f"<h2>{title}</h2>" in page
     assert page.count("<table class=heat") == len(report.confusion) > 0

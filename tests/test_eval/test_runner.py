@@ -310,6 +310,11 @@ def test_report_json_has_the_flat_form_and_the_provenance(tmp_path: Path) -> Non
     assert provenance["command"] == "typed" and provenance["seed"] == 5
     assert provenance["systems"][0]["model_hash"] == KeywordEncoder(["sort", "read", "code"]).model_hash
     assert provenance["data"][0]["corpus_fingerprint"] == CODE.collection.corpus.fingerprint
+    changed = dataclasses.replace(CODE.collection, qrels={**CODE.collection.qrels, "q0": {"a5": 2}})
+    other = evaluate(dataclasses.replace(CODE, collection=changed), systems(tmp_path), instructions=["none"])
+    for name in ("corpus_fingerprint", "queries_fingerprint", "qrels_fingerprint"):
+        same = other.provenance["data"][0][name] == provenance["data"][0][name]
+        assert same == (name != "qrels_fingerprint")
     assert provenance["machine"]["cores"] and provenance["versions"]["numpy"] and provenance["seconds"]["all"] >= 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *("per_query.json", "report.html", "report.json", "report.md", "runs")

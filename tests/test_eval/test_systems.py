@@ -106,7 +106,9 @@ def test_the_reranker_gets_the_first_hundred_of_a_pool() -> None:
     corpora = [(f"{name}/", Corpus([Document(str(row), f"sort {name}") for row in range(80)])) for name in "ab"]
     reranker = Asked()
     run = RerankSystem(SparseSystem(), reranker).retrieve(corpora, [Query("q", "sort")], 10)
-    assert reranker.pairs == 100 and len(run["q"]) == 10
+    assert reranker.pairs == 100 and len(run["q"]) == run.depth == 10
+    deeper = RerankSystem(SparseSystem(), reranker).retrieve(corpora, [Query("q", "sort")], 1000)
+    assert reranker.pairs == 200 and deeper.depth == 100  # nDCG@200 would be refused, not too low
 
 
 def test_bm25_searches_a_pool_with_the_pool_s_idf_and_reads_no_instruction() -> None:
