@@ -123,12 +123,18 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "manifest.json") -> Iterator[Path]:
     """Make a folder that appears under its name only when the block ends well.
 
     The block gets an empty folder under a temporary name beside the target. When it ends, every file in it is flushed
     and the folder takes the target's name; with `overwrite` it changes places with the old one in one step (on Linux
     and macOS; elsewhere there is an instant with no folder). When it fails, nothing of it stays.
+
+    Args:
+        target: the folder to make.
+        overwrite: take the place of an existing folder.
+        marker: a file by which a folder of this kind is known: one that holds things and lacks it, perhaps somebody's
+            documents, is not overwritten.
 
     Raises:
         StorageError: if the target exists and `overwrite` is not given, another process is making the same folder, the
@@ -147,6 +153,8 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
                 raise StorageError(f"{target}: is a file, wanted a folder; choose another name")
             if target.exists() and not overwrite:
                 raise StorageError(f"{target}: exists already; choose another name, or overwrite it (--overwrite)")
+            if target.exists() and any(target.iterdir()) and not (target / marker).is_file():
+                raise StorageError(f"{target}: holds no {marker}, so it isn't overwritten; choose another name")
             for stale in target.parent.glob(f".{glob_escape(target.name)}.{'[0-9a-f]' * 32}.new"):  # of killed builds
                 shutil.rmtree(stale)
             staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.new")

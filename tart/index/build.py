@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tart.collection import Document
-from tart.errors import DataError, StorageError
+from tart.errors import DataError
 from tart.files import new_folder
 from tart.index.dense import VectorWriter
 from tart.index.documents import DocumentStore, write_documents
 from tart.index.readers import read_documents
 from tart.index.sparse import write_bm25
-from tart.manifest import NAME, write_manifest
+from tart.manifest import write_manifest
 from tart.progress import progress, silent
 from tart.retrieval.protocols import Encoder
 
@@ -44,9 +44,6 @@ def build_index(
         DataError: a bad document, two of one id, none at all, or vectors that aren't finite.
         StorageError: the folder exists already or isn't an index, is being built by somebody else, or the disk is full.
     """
-    target = Path(output)
-    if overwrite and target.is_dir() and any(target.iterdir()) and not (target / NAME).is_file():
-        raise StorageError(f"{target}: holds no index, so it isn't overwritten; choose another name")
     with new_folder(output, overwrite=overwrite) as folder:
         write_documents(folder, _checked(documents))  # all of them first: a bad line shows before the slow part
         store = DocumentStore(folder)

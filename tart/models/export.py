@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tart.files import new_folder
+from tart.models.checkpoint import TART_JSON
 from tart.models.load import load_encoder, load_reranker, model_family
 from tart.text_format import TextFormat
 
@@ -33,5 +34,5 @@ def export_model(
     """
     load = load_encoder if model_family(source) == "bi-encoder" else load_reranker
     model = load(source, text_format=text_format, device="cpu")
-    with new_folder(Path(output), overwrite=overwrite) as folder:
+    with new_folder(Path(output), overwrite=overwrite, marker=TART_JSON) as folder:
         model.save(folder)

@@ -114,7 +114,7 @@ def test_overwriting_through_a_link_changes_what_it_points_to(tmp_path: Path) ->
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     for content in ("one", "two"):
-        with new_folder(tmp_path / "link", overwrite=True) as folder:
+        with new_folder(tmp_path / "link", overwrite=True, marker="file") as folder:
             (folder / "file").write_text(content)
         assert (tmp_path / "link").is_symlink() and names(tmp_path) == ["link", "real"]
         assert (tmp_path / "real" / "file").read_text() == content
@@ -145,7 +145,7 @@ def test_an_overwritten_folder_is_never_missing(tmp_path: Path, monkeypatch: pyt
     reader.start()
     try:
         for number in range(1, 60):
-            with new_folder(target, overwrite=True) as folder:
+            with new_folder(target, overwrite=True, marker="file") as folder:
                 (folder / "file").write_text(str(number))
     finally:
         stop.set()
@@ -163,7 +163,7 @@ def test_without_help_from_the_kernel_folders_change_places_in_steps(
 ) -> None:
     no_help_from_the_kernel(monkeypatch)
     for content in ("old", "new"):
-        with new_folder(tmp_path / "target", overwrite=True) as folder:
+        with new_folder(tmp_path / "target", overwrite=True, marker="file") as folder:
             (folder / "file").write_text(content)
     assert (tmp_path / "target" / "file").read_text() == "new" and names(tmp_path) == ["target"]
 
@@ -184,7 +184,10 @@ def test_a_rename_that_fails_half_way_gives_the_old_folder_its_name_back(
         rename(source, to)
 
     monkeypatch.setattr(os, "rename", second_fails)
-    with pytest.raises(OSError, match="input/output error"), new_folder(target, overwrite=True) as folder:
+    with (
+        pytest.raises(OSError, match="input/output error"),
+        new_folder(target, overwrite=True, marker="file") as folder,
+    ):
         (folder / "file").write_text("new")
     assert (target / "file").read_text() == "old" and names(tmp_path) == ["target"]
 
@@ -294,3 +297,14 @@ def test_the_checksum_of_a_file_of_several_blocks(tmp_path: Path) -> None:
 
     content = bytes(range(256)) * 10_000  # 2.4 blocks
     assert sha256_file(write(tmp_path, content)) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "diary.txt").write_text("mine")
+    with (
+        pytest.raises(StorageError, match=r"notes: holds no tart.json, so it isn't overwritten; choose another name"),
+        new_folder(tmp_path / "notes", overwrite=True, marker="tart.json"),
+    ):
+        pytest.fail("the block must not run")
+    assert (tmp_path / "notes" / "diary.txt").read_text() == "mine"

@@ -129,5 +129,5 @@ def test_overwriting_spares_a_folder_that_holds_no_index(tmp_path: Path) -> None
     (notes / NAME).unlink()
     with pytest.raises(StorageError) as caught:
         build_index(["fish"], KeywordEncoder(["fish"]), notes, overwrite=True)
-    assert str(caught.value) == f"{notes}: holds no index, so it isn't overwritten; choose another name"
+    assert str(caught.value) == f"{notes}: holds no manifest.json, so it isn't overwritten; choose another name"
     assert (notes / "corpus.jsonl").is_file()
