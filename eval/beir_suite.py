@@ -31,6 +31,7 @@ CQADUPSTACK = (
 )  # fmt: skip
 SPLITS = {"msmarco": "dev"}  # BEIR reports every other set on "test"
 HEADER = ["query-id", "corpus-id", "score"]
+_GRADE = re.compile(r"[+-]?[0-9]{1,9}")  # more digits are no grade, and Python refuses to read thousands of them
 
 
 class KnownSet(NamedTuple):
@@ -95,11 +96,13 @@ def load_beir_suite(data: str | Path, names: Sequence[str] | None = None) -> lis
         names: of the folders; "cqadupstack" stands for its twelve parts, whose mean is its figure. None: all.
 
     Raises:
-        ConfigError: if there is no folder of a name; near names are suggested.
+        ConfigError: if there is no folder of a name; near names are suggested. Or if the folder is a collection itself
+            and others are asked for.
         DataError: see `load_beir`.
     """
     data = Path(data)
     if (data / "corpus.jsonl").is_file():
+        check_itself(data, names)
         return [load_beir(data)]
     if not data.is_dir():
         raise DataError("no such folder", path=data)
@@ -115,6 +118,19 @@ def load_beir_suite(data: str | Path, names: Sequence[str] | None = None) -> lis
             parts = [data / name / part for part in CQADUPSTACK]
             tasks += [load_beir(part, name=f"{name}-{part.name}", group=name) for part in parts]
     return tasks
+
+
+def check_itself(data: Path, names: Sequence[str] | None) -> None:
+    """Refuse names of other collections where the folder is one itself: they would be passed over in silence.
+
+    Raises:
+        ConfigError: naming the folder and what was asked for.
+    """
+    own = data.resolve().name
+    other = [name for name in names or () if name != own]
+    if other:
+        advice = "leave the names out, or give the folder above it"
+        raise ConfigError(f"{data}: is the collection {own!r} itself and holds no {other[0]!r}; {advice}")
 
 
 def read_qrels(path: str | Path) -> Qrels:
@@ -155,7 +171,7 @@ def read_qrels(path: str | Path) -> Qrels:
 
 def _is_trec(line: str) -> bool:
     columns = line.split()
-    return len(columns) == 4 and re.fullmatch(r"[+-]?\d+", columns[3]) is not None
+    return len(columns) == 4 and _GRADE.fullmatch(columns[3]) is not None
 
 
 def _add_judgement(qrels: dict[str, dict[str, int]], columns: Sequence[str], path: str | Path, line: int) -> None:
@@ -163,8 +179,8 @@ def _add_judgement(qrels: dict[str, dict[str, int]], columns: Sequence[str], pat
     for field, value in (("query-id", query_id), ("corpus-id", doc_id)):
         if not value.strip():
             raise DataError("must not be empty", path=path, line=line, field=field)
-    if not re.fullmatch(r"[+-]?\d+", grade.strip()):
-        raise DataError(f"{grade!r} is not a whole number", path=path, line=line, field="score")
+    if not _GRADE.fullmatch(grade.strip()):
+        raise DataError(f"{grade[:40]!r} is not a whole number", path=path, line=line, field="score")
     judged = qrels.setdefault(query_id, {})
     if doc_id in judged:
         raise DataError(f"query {query_id!r} and document {doc_id!r} are judged twice", path=path, line=line)
@@ -189,7 +205,7 @@ def read_instructions(path: Path) -> dict[str, KnownSet]:
     """
     try:
         table = tomllib.loads("\n".join(text for _, text in read_lines(path)))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError, as is a number of too many digits
         raise DataError(f"not valid TOML ({error})", path=path) from None
     sets = {}
     for name, entry in table.items():

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eval.beir_suite import read_qrels
+from eval.beir_suite import check_itself, read_qrels
 from eval.follow_measures import opposite_p_mrr, p_mrr, removed_by_change, robustness_at_k
 from eval.judgements import tell_oddities
 from eval.task import Task
@@ -162,11 +162,13 @@ def load_follow_suite(data: str | Path, names: Sequence[str] | None = None, *, s
         split: which judgements.
 
     Raises:
-        ConfigError: if there is no folder of a name; near names are suggested.
+        ConfigError: if there is no folder of a name; near names are suggested. Or if the folder is a collection itself
+            and others are asked for.
         DataError: see `load_follow`; or if there is none at all.
     """
     data = Path(data)
     if (data / "queries.jsonl").is_file():
+        check_itself(data, names)
         return [load_follow(data, split=split)]
     if not data.is_dir():
         raise DataError("no such folder", path=data)

@@ -6,7 +6,8 @@
 
 The measure is Success@5: whether any of a question's answer_pids is among the first five. ColBERT's evaluation script
 divides by the number of questions in the qas file and counts one without a ranking as a failure; `per_query` with
-"Success@5" and its mean do the same.
+"Success@5" and its mean do the same, but for a question whose answer_pids are empty: the script counts it as a failure,
+`per_query` leaves it out, as it does every query that nothing can answer.
 
 Source: ColBERTv2, arXiv 2112.01488, section 4; the layout as in ColBERT's LoTTE.md.
 """

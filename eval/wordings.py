@@ -8,10 +8,13 @@ from dataclasses import replace
 from tart.instruction import Instruction
 
 _VERBS = (
-    "find(?! out)|retrieve|search for|look for|look up|locate|fetch|get|give|show|select|return|provide|"
-    "i am looking for|i'm looking for|i need|i want(?! to)"
+    "find|retrieve|search for|look for|look up|locate|fetch|get|give|show|select|return|provide|"
+    "i am looking for|i'm looking for|i need|i want"
 )
-_IMPERATIVE = re.compile(rf"(?:please )?(?:{_VERBS})(?: me)? (?P<rest>.+)", re.IGNORECASE | re.DOTALL)
+_NO_OBJECT = "to|you|me|out|in|from|on|among|whether|if|how|which"  # "I need to find ...", "Find in the forum ..."
+_IMPERATIVE = re.compile(
+    rf"(?:please )?(?:{_VERBS})(?: me)? (?!(?:{_NO_OBJECT})\b)(?P<rest>.+)", re.IGNORECASE | re.DOTALL
+)
 _FRAMES = (
     "Retrieve {rest}",
     "Search for {rest}",

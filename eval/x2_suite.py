@@ -50,7 +50,7 @@ def load_pool(path: str | Path) -> Pool:
     path = Path(path)
     try:
         table = tomllib.loads("\n".join(text for _, text in read_lines(path)))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError, as is a number of too many digits
         raise DataError(f"not valid TOML ({error})", path=path) from None
     _check_keys(table, _POOL_KEYS, path, "")
     name, entries = table.get("name", path.stem), table.get("tasks")
@@ -72,7 +72,7 @@ def _check_task(entry: Any, path: Path, where: str) -> None:
         raise DataError("wanted a table", path=path, field=where)
     _check_keys(entry, _TASK_KEYS, path, f"{where}.")
     for key in ("name", "path"):
-        if key not in entry or entry[key] == "":
+        if not str(entry.get(key, "")).strip():
             raise DataError("is missing", path=path, field=f"{where}.{key}")
     for key, value in entry.items():
         items = value if isinstance(value, list) else []
@@ -80,6 +80,9 @@ def _check_task(entry: Any, path: Path, where: str) -> None:
             raise DataError(f"must be {_WANTED[_TASK_KEYS[key]]}", path=path, field=f"{where}.{key}")
     if entry.get("wordings") and not entry.get("instruction"):
         raise DataError("go with an instruction, and there is none", path=path, field=f"{where}.wordings")
+    texts = [text.strip() for text in (entry.get("instruction", ""), *entry.get("wordings", ()))]
+    if len(set(texts)) < len(texts):  # it would weigh twice in the mean over wordings
+        raise DataError("holds a wording twice, or the instruction again", path=path, field=f"{where}.wordings")
 
 
 def _check_keys(table: Mapping[str, Any], known: Collection[str], path: Path, where: str) -> None:

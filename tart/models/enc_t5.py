@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5EncoderModel
+from transformers import PreTrainedTokenizerBase, T5Config, T5EncoderModel, T5Tokenizer
 
 from tart.collection import Document, Query
 from tart.errors import CheckpointError, ConfigError
 from tart.models.checkpoint import TART_JSON, read_weights, write_tart_json
-from tart.models.cross_encoder import check_scores
+from tart.models.cross_encoder import check_scores, fitting_query
 from tart.models.notice import InstructionNotice
 from tart.retrieval.protocols import FloatArray
 from tart.text_format import TextFormat
@@ -50,10 +51,12 @@ class EncT5(torch.nn.Module):
         Raises:
             CheckpointError: naming keys that are missing or have no place, or shapes that don't fit.
         """
-        matrix = next((state[key] for key in _EMBEDDINGS if key in state), None)
+        found = [state[key] for key in _EMBEDDINGS if key in state]
+        if len(found) == 2 and not torch.equal(found[0], found[1]):
+            raise CheckpointError(f"{source}: no EncT5: {' and '.join(_EMBEDDINGS)} differ, they have to be one matrix")
         renamed = {key if key.startswith("classifier.") else f"body.{key}": value for key, value in state.items()}
-        if matrix is not None:  # tied here: the library's own tying depends on a flag that these files have wrong
-            renamed |= {f"body.{key}": matrix for key in _EMBEDDINGS}
+        if found:  # tied here: the library's own tying depends on a flag that these files have wrong
+            renamed |= {f"body.{key}": found[0] for key in _EMBEDDINGS}
         try:
             outcome = self.load_state_dict(renamed, strict=False)
         except RuntimeError as error:
@@ -78,8 +81,8 @@ class EncT5(torch.nn.Module):
 class EncT5Reranker:
     """TART-full: scores a pair by the softmax probability of "relevant".
 
-    The input is `<s> query </s> document </s>`. A pair that is too long loses the end of its document, down to half of
-    the limit, and then the end of its query.
+    The input is `<s> query </s> document </s>`, at most 512 tokens. A pair that is too long loses the end of its
+    document, down to half of the limit, and then words of its query; the instruction stays.
 
     Args:
         model: with its weights.
@@ -118,21 +121,13 @@ class EncT5Reranker:
         """Load a folder as TART published it, with safetensors or pickled weights; nothing in it is executed.
 
         Raises:
-            CheckpointError: if weights are missing, don't fit, or would need code to be unpickled.
+            CheckpointError: if weights or tokenizer are missing, don't fit, or would need code to be unpickled.
             ConfigError: if the tokenizer needs a package that isn't installed.
         """
         config = T5Config.from_pretrained(folder)
         model = EncT5(config)
         model.load_published(read_weights(folder), folder)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        except (ImportError, ValueError) as error:
-            if not (folder / "tokenizer.json").is_file():
-                raise ConfigError(
-                    f"{folder}: its tokenizer comes as a sentencepiece file; pip install tart-retrieval[t5]"
-                ) from error
-            raise
-        return cls(model, tokenizer, text_format, name, device=device)
+        return cls(model, _tokenizer(folder), text_format, name, device=device)
 
     @torch.inference_mode()
     def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:
@@ -164,13 +159,19 @@ class EncT5Reranker:
         return check_scores(scores, pairs, self.name)
 
     def _input_ids(self, query: Query, document: Document) -> list[int]:
-        asked, text = (
-            list(self.tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"])
-            for part in (self.text_format.query_text(query), self.text_format.document_text(document))
-        )
+        form = self.text_format
+        text = self._ids(form.document_text(document))
+        if form.max_document_tokens is not None:
+            text = text[: form.max_document_tokens - 1]  # its </s>
         room = MAX_TOKENS - 3
-        asked = asked[: room - min(len(text), MAX_TOKENS // 2)]
+        asked_room = room - min(len(text), MAX_TOKENS // 2)
+        if form.max_query_tokens is not None:
+            asked_room = min(asked_room, form.max_query_tokens - 2)  # <s> and its </s>
+        asked = self._ids(fitting_query(self.tokenizer, form, query, asked_room))[:asked_room]
         return [self._start, *asked, self._end, *text[: room - len(asked)], self._end]
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def save(self, folder: str | Path) -> None:
         """Write the published form with safetensors, and `tart.json`, into an empty or new folder."""
@@ -181,3 +182,18 @@ class EncT5Reranker:
         save_file(self.model.published(), folder / "model.safetensors", metadata={"format": "pt"})
         self.tokenizer.save_pretrained(folder)
         write_tart_json(folder / TART_JSON, "enc-t5", self.text_format)
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The stock T5 tokenizer, whatever class the folder names: TART's own `EncT5Tokenizer` is in no library."""
+    if not (folder / "tokenizer.json").is_file():
+        if not (folder / "spiece.model").is_file():  # the library would make one up
+            raise CheckpointError(f"{folder}: holds no tokenizer; wanted tokenizer.json or spiece.model")
+        for package in ("sentencepiece", "google.protobuf"):
+            try:
+                import_module(package)
+            except ImportError:
+                problem = f"its tokenizer comes as a sentencepiece file, which needs {package}"
+                raise ConfigError(f"{folder}: {problem}; pip install tart-retrieval[t5]") from None
+    tokenizer: PreTrainedTokenizerBase = T5Tokenizer.from_pretrained(folder)
+    return tokenizer

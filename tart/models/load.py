@@ -161,8 +161,10 @@ def _format_of_prompts(prompts: Mapping[str, Any]) -> TextFormat:
 
 
 def _guess_family(folder: Path) -> Family:
-    """What the class in a folder's config.json says."""
-    config = folder / "config.json"
+    """What sentence-transformers' own file says, if it says anything, else the class in config.json."""
+    own, config = folder / "config_sentence_transformers.json", folder / "config.json"
+    if own.is_file() and "model_type" in (facts := parse_json_object(own.read_text(encoding="utf-8"), own)):
+        return "cross-encoder" if facts["model_type"] == "CrossEncoder" else "bi-encoder"
     if (folder / "modules.json").is_file() or not config.is_file():
         return "bi-encoder"
     facts = parse_json_object(config.read_text(encoding="utf-8"), config)

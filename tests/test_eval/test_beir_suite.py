@@ -107,6 +107,7 @@ def test_ms_marco_is_scored_on_dev(tmp_path: Path) -> None:
     [
         (f"{HEADER}q1\td1\n", ":2: wanted 3 columns separated by tabs, found 2"),
         (f"{HEADER}q1\td1\t1.5\n", ":2: field 'score': '1.5' is not a whole number"),
+        (f"{HEADER}q1\td1\t{'1' * 5000}\n", f":2: field 'score': '{'1' * 40}' is not a whole number"),
         (f"{HEADER}q1\t \t1\n", ":2: field 'corpus-id': must not be empty"),
         (f"{HEADER}q1\td1\t1\nq1\td1\t0\n", ":3: query 'q1' and document 'd1' are judged twice"),
         (f"{HEADER}\n", ": holds no judgement"),
@@ -166,6 +167,16 @@ def test_a_folder_of_collections(tmp_path: Path) -> None:
     assert [task.name for task in load_beir_suite(tmp_path / "one")] == ["one"]
     with pytest.raises(ConfigError, match="holds no collection 'twoo'; did you mean two"):
         load_beir_suite(tmp_path, ["twoo"])
+
+
+def test_another_collection_is_not_passed_over_where_the_folder_is_one_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "one")
+    monkeypatch.chdir(tmp_path / "one")
+    assert [task.name for task in load_beir_suite(".", ["one"])] == ["one"]
+    with pytest.raises(ConfigError, match="is the collection 'one' itself and holds no 'two'; leave the names out"):
+        load_beir_suite(".", ["two"])
 
 
 def test_queries_keep_the_instruction_that_the_data_gives(tmp_path: Path) -> None:

@@ -136,6 +136,8 @@ def test_a_folder_of_collections(tmp_path: Path) -> None:
     write(tmp_path / "plain", [{"_id": "q1", "text": "x"}], qrels="q1 d1 1")
     assert [follow.task.name for follow in load_follow_suite(tmp_path)] == ["news"]  # the other has no instructions
     assert [follow.task.name for follow in load_follow_suite(tmp_path / "news")] == ["news"]
+    with pytest.raises(ConfigError, match="is the collection 'news' itself and holds no 'plain'"):
+        load_follow_suite(tmp_path / "news", ["plain"])
     with pytest.raises(ConfigError, match="holds no 'nws' with instructions; did you mean news"):
         load_follow_suite(tmp_path, ["nws"])
     (tmp_path / "empty").mkdir()

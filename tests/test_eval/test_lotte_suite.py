@@ -64,6 +64,15 @@ def test_pooled_alone_has_the_instruction_without_a_topic(folder: Path, tmp_path
     assert [query.instruction for query in task.own_queries()] == [lotte_instructions()[0]]
 
 
+def test_a_question_without_answers_is_left_out_of_the_mean(folder: Path) -> None:
+    """The one difference to ColBERT's script, which counts it as a failure."""
+    path = folder / "writing/test/qas.search.jsonl"
+    path.write_text('{"qid": 0, "answer_pids": [10]}\n{"qid": 1, "answer_pids": []}\n')
+    task = load_lotte(folder, topic="writing", kind="search")
+    run = Run({query_id: [Hit("10", 1.0)] for query_id in ("0", "1")}, depth=5)
+    assert per_query(run, task.collection.qrels, ["Success@5"]) == {"Success@5": {"0": 1.0}}
+
+
 def test_a_suite_reads_each_collection_once(folder: Path) -> None:
     tasks = load_lotte_suite(folder)
     names = ["writing-search", "writing-forum", "science-search", "science-forum", "pooled-search", "pooled-forum"]

@@ -67,6 +67,28 @@ def test_the_paraphrases_are_these(text: str, wanted: list[str]) -> None:
     assert [wording.text for wording in reword(Instruction(text))] == wanted
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I need to find a paper.",
+        "I want you to find a paper.",
+        "I want to know this.",
+        "Show how to sort a list.",
+        "Find whether this is true.",
+        "Find in this forum an answer.",
+        "Get me to the source.",
+        "Return to the source.",
+    ],
+)
+def test_what_follows_the_verb_is_left_alone_if_it_is_no_object(text: str) -> None:
+    (first, *_) = reword(Instruction(text))
+    assert first.text == f"The task: {text}"  # not "Retrieve to find a paper."
+
+
+def test_an_object_may_begin_like_a_word_that_is_none() -> None:
+    assert reword(Instruction("Find outdoor tours."))[0].text == "Retrieve outdoor tours."
+
+
 @pytest.mark.parametrize("verb", ["Find", "Retrieve", "Search for", "I am looking for", "Please give me", "..."])
 def test_there_are_always_five_different_ones_without_the_original(verb: str) -> None:
     original = f"{verb} a duplicate."

@@ -97,7 +97,16 @@ def test_a_set_of_beirs_name_gets_nothing_that_the_file_does_not_say(folder: Pat
         ('["Prose is wanted.", "Give me prose."]', '[" "]', "field 'tasks[2].wordings': must be a list of strings"),
         ('["Prose is wanted.", "Give me prose."]', '"x"', "field 'tasks[2].wordings': must be a list of strings"),
         ('instruction = "Find prose."', "", "field 'tasks[2].wordings': go with an instruction, and there is none"),
+        ('["Prose is wanted.", "Give me prose."]', '["a", "a "]', "field 'tasks[2].wordings': holds a wording twice"),
+        (
+            '["Prose is wanted.", "Give me prose."]',
+            '["Find prose."]',
+            "field 'tasks[2].wordings': holds a wording twice",
+        ),
+        ('name = "code"', 'name = " "', "field 'tasks[1].name': is missing"),
+        ('name = "code"', "name = 0", "field 'tasks[1].name': must be a string"),
         ("[[tasks]]", "[tasks", "not valid TOML"),
+        ('unit = "code"', f"unit = {'9' * 5000}", "not valid TOML"),
     ],
 )
 def test_a_bad_pool_file_is_refused_with_its_key(folder: Path, old: str, new: str, message: str) -> None:

