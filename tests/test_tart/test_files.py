@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -48,6 +50,22 @@ def test_a_full_disk_is_a_storage_error_and_the_old_file_stays(tmp_path: Path, m
     with pytest.raises(StorageError) as caught, atomic_write(path) as file:
         file.write(b"new")
     assert str(caught.value).startswith(f"{path}: the disk is full (No space left on device)")
+    assert path.read_bytes() == b"old" and names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_that_fills_up_in_the_middle_is_a_storage_error(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    wanted = f"the disk is full ({os.strerror(number)}); nothing was left behind, make room and run again"
+    with pytest.raises(StorageError) as caught, atomic_write(path) as file:
+        file.write(b"half of the new")
+        raise OSError(number, os.strerror(number))
+    assert str(caught.value) == f"{path}: {wanted}"
+    with pytest.raises(StorageError) as caught, new_folder(tmp_path / "folder") as folder:
+        (folder / "half").write_bytes(b"x")
+        raise OSError(number, os.strerror(number))
+    assert str(caught.value) == f"{tmp_path / 'folder'}: {wanted}"
     assert path.read_bytes() == b"old" and names(tmp_path) == ["file"]
 
 
@@ -108,6 +126,48 @@ def test_a_file_is_never_overwritten_by_a_folder(tmp_path: Path) -> None:
         ):
             pytest.fail("the block ran")
     assert (tmp_path / "notes").read_text() == "mine" and names(tmp_path) == ["notes"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_appears_during_a_build_is_not_replaced(tmp_path: Path, overwrite: bool, kind: str) -> None:
+    diary = tmp_path / "target" if kind == "file" else tmp_path / "target" / "diary"
+    problem = "is a file" if kind == "file" else "holds no marker" if overwrite else "exists already"
+    with (
+        pytest.raises(StorageError, match=f"target: {problem}"),
+        new_folder(tmp_path / "target", overwrite=overwrite, marker="marker") as folder,
+    ):
+        (folder / "file").write_text("new")
+        diary.parent.mkdir(exist_ok=True)
+        diary.write_text("mine")
+    assert diary.read_text() == "mine" and names(tmp_path) == ["target"]
+
+
+HOLD = """
+import sys, time
+from tart.files import new_folder
+with new_folder(sys.argv[1]) as folder:
+    (folder / "half").write_text("x")
+    print("holds", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_that_another_process_writes_is_refused_until_that_one_is_dead(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(target)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "holds\n"
+        with pytest.raises(StorageError) as caught, new_folder(target):
+            pytest.fail("the block ran")
+        assert str(caught.value) == f"{target}: another process is writing this folder; wait for it to end"
+        assert len(names(tmp_path)) == 1  # the other one's, unharmed
+    finally:
+        other.send_signal(signal.SIGKILL)
+        other.communicate()
+    with new_folder(target) as folder:
+        (folder / "file").write_text("x")
+    assert names(tmp_path) == ["target"] and names(target) == ["file"]
 
 
 def test_overwriting_through_a_link_changes_what_it_points_to(tmp_path: Path) -> None:

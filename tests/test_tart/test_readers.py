@@ -41,6 +41,8 @@ def refused(path: Path) -> str:
         ("text\tid\none\ta\n", [Document("a", "one")]),
         ("id\tauthor\ttext\na\tme\tone\n", [Document("a", "one")]),  # a column that nobody asked for
         ("\ufeffid\ttext\r\n\r\na\tone\r\n", [Document("a", "one")]),
+        ("\n\t\nid\ttext\na\tone\n", [Document("a", "one")]),  # blank lines before the header
+        ("a\tone\nid\ttext\n", [Document("a", "one"), Document("id", "text")]),  # too late for a header
         ("a\t\t\nb\t \n", [Document("a", ""), Document("b", " ")]),
         ('a\t"one\n', [Document("a", '"one')]),  # quotes are text
         ("text\tid of the text\n", [Document("text", "id of the text")]),  # no header: no column called id

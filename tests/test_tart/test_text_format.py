@@ -148,6 +148,10 @@ def test_titles_and_empty_texts() -> None:
         ({"document": "{title} {text}"}, "document must hold {text} once each, found ['text', 'title']"),
         ({"document": None}, "document must be a string, got None"),
         ({"plain_query": ["{query}"]}, "plain_query must be a string, got ['{query}']"),
+        ({"knows_instructions": "false"}, "knows_instructions must be true or false, got 'false'"),
+        ({"knows_instructions": None}, "knows_instructions must be true or false, got None"),
+        ({"source": 7}, "source must be a string, got 7"),
+        ({"max_query_tokens": True}, "max_query_tokens must be an integer of at least 8 or None, got True"),
         ({"max_query_tokens": 7}, "max_query_tokens must be an integer of at least 8 or None, got 7"),
         ({"max_document_tokens": 0}, "max_document_tokens must be an integer of at least 8 or None, got 0"),
         ({"max_document_tokens": "256"}, "max_document_tokens must be an integer of at least 8 or None, got '256'"),
@@ -178,6 +182,12 @@ def test_unknown_and_missing_keys_are_refused() -> None:
     assert str(caught.value).startswith("a text format has no field 'separator'; it has name, instructed_query, ")
     with pytest.raises(ConfigError, match="a text format needs a name"):
         TextFormat.from_dict({"plain_query": "{query}"})
+    with pytest.raises(ConfigError, match="text format None: name must be a string, got None"):
+        TextFormat.from_dict({"name": None})
+    for values in ("tart-dual", None, ["name"]):
+        with pytest.raises(ConfigError) as caught:
+            TextFormat.from_dict(values)  # type: ignore[arg-type]
+        assert str(caught.value) == f"a text format must be an object with fields, got {values!r}"
     assert TextFormat.from_dict({"name": "mine"}) == TextFormat("mine")
 
 
