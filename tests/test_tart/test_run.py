@@ -166,4 +166,4 @@ def test_the_depth_of_a_read_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="depth must be at least 1, got 0"):
         Run.read_trec(path, depth=0)
     path.write_text("")
-    assert len(Run.read_trec(path)) == 0
+    assert len(Run.read_trec(path)) == 0 and Run.read_trec(path).depth == 1

@@ -82,6 +82,11 @@ def test_a_score_by_hand(tmp_path: Path) -> None:
     assert row == 0 and score == pytest.approx(math.log(1 + 2.5 / 1.5) * 2 / (2 + 1.5 * (0.25 + 0.75 * 3 / 2)))
 
 
+def test_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert built(tmp_path, some_documents(20)).search(["fish"], 3)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_titles_are_searched(tmp_path: Path) -> None:
     documents = [Document("a", "stone", "A river"), Document("b", "stone"), Document("c", "river")]
     assert set(built(tmp_path, documents).search(["rivers"], 3)[0].rows.tolist()) == {0, 2}
