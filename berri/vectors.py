@@ -1,0 +1,91 @@
+"""Vectors of many texts, each encoded once, kept on disk part by part so that a kill loses one part at most."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tart.errors import DataError
+from tart.files import atomic_write
+from tart.index.dense import normalised as unit_length
+from tart.index.documents import load_array
+from tart.retrieval.protocols import FloatArray
+
+PART = 8192  # texts encoded together
+Encode = Callable[[Sequence[str]], FloatArray]
+
+
+class TextVectors:
+    """Vectors of texts, found by the text's hash.
+
+    Args:
+        hashes: uint64, sorted, shape (n,).
+        vectors: float16, shape (n, dim), of length 1; memory-mapped.
+    """
+
+    def __init__(self, hashes: npt.NDArray[np.uint64], vectors: npt.NDArray[np.float16]) -> None:
+        self._hashes, self._vectors = hashes, vectors
+
+    def of(self, hashes: Iterable[int]) -> FloatArray:
+        """The vectors of some texts, float32, shape (m, dim).
+
+        Raises:
+            DataError: if one is missing.
+        """
+        wanted = np.fromiter(hashes, dtype=np.uint64)
+        rows = np.minimum(np.searchsorted(self._hashes, wanted), max(len(self._hashes) - 1, 0))
+        if len(wanted) and (not len(self._hashes) or (self._hashes[rows] != wanted).any()):
+            raise DataError("a text has no vector; remove the work folder and collect again")
+        return np.asarray(self._vectors[rows], dtype=np.float32)
+
+    @classmethod
+    def open(cls, folder: Path) -> TextVectors:
+        """Memory-map what `encode_texts` wrote."""
+        return cls(load_array(folder / "hashes.npy"), load_array(folder / "vectors.npy"))
+
+
+def encode_texts(
+    folder: Path, texts: dict[int, str], encode: Encode, model_hash: str, advance: Callable[[int], None]
+) -> None:
+    """Encode texts that have no vectors yet.
+
+    Args:
+        folder: keeps the parts and, at the end, all vectors in one file.
+        texts: hash -> text.
+        encode: texts to vectors, shape (n, dim).
+        model_hash: changes with the model.
+        advance: told how many texts are done, part by part.
+    """
+    hashes = np.sort(np.fromiter(texts, dtype=np.uint64, count=len(texts)))
+    parts = [hashes[start : start + PART] for start in range(0, len(hashes), PART)]
+    names = [hashlib.sha256(model_hash.encode() + part.tobytes()).hexdigest()[:32] for part in parts]
+    whole = hashlib.sha256("".join(names).encode()).hexdigest()
+    done = folder / "whole"
+    if done.is_file() and done.read_text(encoding="ascii") == whole:
+        advance(len(texts))
+        return
+    for part, name in zip(parts, names, strict=True):
+        path = folder / f"{name}.npy"
+        if not path.is_file():
+            vectors = unit_length(encode([texts[int(one)] for one in part])).astype(np.float16)
+            with atomic_write(path) as file:
+                np.save(file, vectors)
+        advance(len(part))
+    _join(folder, hashes, [folder / f"{name}.npy" for name in names])
+    with atomic_write(done) as file:
+        file.write(whole.encode())
+
+
+def _join(folder: Path, hashes: npt.NDArray[np.uint64], parts: list[Path]) -> None:
+    with atomic_write(folder / "hashes.npy") as file:
+        np.save(file, hashes)
+    dim = load_array(parts[0]).shape[1] if parts else 0
+    with atomic_write(folder / "vectors.npy") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": (len(hashes), dim)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for path in parts:
+            file.write(np.ascontiguousarray(load_array(path)).tobytes())
