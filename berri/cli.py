@@ -1,11 +1,198 @@
-"""The command line of the dataset collector."""
+"""The command line: berri list | collect | check | stats | show.
+
+Results go to stdout, everything else to stderr. Exit code 0: fine; 1: a TartError, told in one line, or a card that
+doesn't hold; 2: wrong usage.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import NoReturn
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from tart.cli import run_app
+
+app = typer.Typer(
+    help="Collects retrieval datasets as tasks with instructions, for training.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+MirrorOption = Annotated[
+    Path | None,
+    typer.Option(help="A folder with one folder of files for each source; without it files are downloaded."),
+]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing; what isn't here is left out.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
+
+
+@app.command("list")
+def list_tasks(
+    license: Annotated[str, typer.Option(help="open: free licenses only; any.")] = "any",
+    as_json: JsonOption = False,
+) -> None:
+    """List the tasks: what is asked, what is wanted, from where, under which license."""
+    from berri.card import load_cards
+    from berri.settings import Settings
+
+    cards = Settings(license=license).choose(load_cards())  # type: ignore[arg-type]
+    if as_json:
+        facts = {
+            name: {"query": card.query_is, "document": card.document_is, "intent": card.intent, "unit": card.unit}
+            | {"domain": card.domain, "license": card.source.license, "class": card.source.license_class}
+            | {"family": card.family, "level": card.level, "wordings": [one.text for one in card.wordings]}
+            for name, card in cards.items()
+        }
+        print(json.dumps(facts, indent=2))
+        return
+    rows = [
+        (name, f"{card.query_is} → {card.document_is}", card.domain, card.source.license_class)
+        for name, card in cards.items()
+    ]
+    _table(("task", "query → document", "domain", "license"), rows)
+
+
+@app.command()
+def collect(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    mirror: MirrorOption = None,
+    offline: OfflineOption = False,
+    license: Annotated[str, typer.Option(help="open: sources of free licenses only; any.")] = "any",
+    tasks: Annotated[str, typer.Option(help="Names of tasks, joined by commas; all if not given.")] = "",
+    per_task: Annotated[int, typer.Option(help="Most examples of one task.")] = 5_000,
+    temperature: Annotated[
+        float | None, typer.Option(help="Tasks by their size: 1 in proportion; none: equal caps.")
+    ] = None,
+    against: Annotated[list[Path] | None, typer.Option(help="Folders of test collections to keep out.")] = None,
+    model: Annotated[str, typer.Option(help="A bi-encoder that mines too, or none: BM25 alone.")] = "minilm",
+    reranker: Annotated[str | None, typer.Option(help="A cross-encoder that judges hard negatives.")] = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
+    on_error: Annotated[str, typer.Option(help="stop at the first bad row, or skip and count it.")] = "stop",
+    workers: Annotated[int | None, typer.Option(help="Processes; all cores if not given.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing collection.")] = False,
+) -> None:
+    """Collect training examples: read, clean, keep test data out, split, instruct, mine negatives, write shards."""
+    from berri.pipeline import collect as collect_examples
+    from berri.settings import Settings, usable_cores
+
+    settings = Settings(
+        seed=seed,
+        mirror=mirror,
+        download=not offline,
+        license=license,  # type: ignore[arg-type]
+        tasks=tuple(name.strip() for name in tasks.split(",") if name.strip()),
+        per_task=per_task,
+        temperature=temperature,
+        against=tuple(against or ()),
+        model=None if model == "none" else model,
+        reranker=reranker,
+        on_error=on_error,  # type: ignore[arg-type]
+        workers=workers or usable_cores(),
+    )
+    made = collect_examples(output, settings, overwrite=overwrite).manifest
+    counts = made["examples"]
+    examples = f"{counts['train']:,} training and {counts['dev']:,} development examples"
+    print(f"{output}: {examples} of {len(made['tasks'])} tasks")
+
+
+@app.command()
+def check(
+    mirror: MirrorOption = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the files that aren't in the mirror.")] = False,
+    cards: Annotated[Path | None, typer.Option(help="A folder of cards; those of the project if not given.")] = None,
+) -> None:
+    """Check the cards; with their files at hand, also that each source gives what its cards expect."""
+    from berri.card import CARDS, load_cards
+    from berri.check import check_cards
+
+    found = list(check_cards(load_cards(cards or CARDS), mirror, download))
+    wrong = [one for one in found if one.verdict == "off"]
+    for one in found:
+        if one.verdict != "ok":
+            print(f"{one.verdict}: {one.task}: {one.remark}")
+    counted = sum(one.pairs is not None for one in found)
+    away = sum(one.verdict == "not here" for one in found)
+    print(f"{len(found)} cards: {len(found) - len(wrong)} hold, {len(wrong)} don't; {counted} counted, {away} not here")
+    if wrong:
+        sys.exit(1)
+
+
+@app.command()
+def stats(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A collection; the cards if not given.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count tasks by family, intent, unit and domain; of a collection, examples, negatives by kind, and twins."""
+    from berri.card import load_cards
+    from berri.stats import card_stats, collection_stats
+    from tart.shards import Collection
+
+    facts = card_stats(load_cards()) if folder is None else collection_stats(Collection(folder))
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        if name == "tasks" and isinstance(value, dict):
+            keys = ("train", "dev", "positives", "documents", "with hard and unfollowing")
+            _table(
+                ("task", *keys),
+                [(task, *(f"{counts.get(key, 0):,}" for key in keys)) for task, counts in value.items()],
+            )
+        elif isinstance(value, dict):
+            _table((name, "count"), [(key, f"{count:,}") for key, count in value.items()])
+        else:
+            print(f"{name}: {value:,}")
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection.")],
+    task: Annotated[str, typer.Option(help="A task; each in turn if not given.")] = "",
+    count: Annotated[int, typer.Option("-n", help="How many examples of a task.")] = 3,
+    split: Annotated[str, typer.Option(help="train or dev.")] = "train",
+    text_format: Annotated[str, typer.Option(help="How a model reads them; a preset.")] = "tart-dual",
+) -> None:
+    """Print examples as a model reads them, with each negative's kind."""
+    from tart.shards import Collection
+    from tart.text_format import named_format
+
+    collection, form = Collection(folder), named_format(text_format)
+    for name in [task] if task else list(collection.tasks):
+        for example in islice(collection.examples(split, name), count):  # type: ignore[arg-type]
+            print(f"\n{example.example_id}\n  query     {_short(form.query_text(example.query))}")
+            for document in example.positives:
+                print(f"  positive  {_short(form.document_text(document))}")
+            for one in example.negatives:
+                print(f"  {one.kind.value}, {one.origin}  {_short(form.document_text(one.document))}")
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 160 else f"{flat[:157]}..."
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def main() -> NoReturn:
-    """Say that there is nothing to collect with yet."""
-    sys.exit("berri: the dataset collector is not part of this version yet")
+    """Entry point of the command `berri`."""
+    run_app(app, told="berri")
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,7 @@ class Step:
         Args:
             rows: gives them; what it counts in its argument is kept with them.
         """
-        if self._facts() is not None:
+        if self.is_done:
             return self
         counts: Counter[str] = Counter()
         digest = hashlib.sha256()
@@ -69,6 +69,11 @@ class Step:
             return None  # damaged: made again
         whole = facts.get("key") == self._key and facts.get("bytes") == self.path.stat().st_size
         return facts if whole else None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the rows are there, made with the same key."""
+        return self._facts() is not None
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 KIND = "berri-collection/1"
 ROWS_AT_ONCE = 512  # of a row group: what is in memory while reading or writing
-SPLITS = ("train", "dev")
 Split = Literal["train", "dev"]
+SPLITS: tuple[Split, ...] = ("train", "dev")
 
 
 def _schema() -> pa.Schema:

@@ -1,0 +1,101 @@
+"""Statistics of cards and collections: tasks by domain, intent and unit, negatives by kind, families and twins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from berri.card import TaskCard
+from tart.shards import SPLITS, Collection, Split
+
+
+def card_stats(cards: Mapping[str, TaskCard]) -> dict[str, Any]:
+    """Counts over task cards, JSON-able."""
+    tasks = list(cards.values())
+    family_tasks = [task for task in tasks if task.family]
+    return {
+        "tasks": len(tasks),
+        "sources": len({task.source.name for task in tasks}),
+        "wordings": sum(len(task.wordings) for task in tasks),
+        "in families": len(family_tasks),
+        "by family": _counted(task.family for task in family_tasks),
+        "by intent": _counted(task.intent for task in tasks),
+        "by unit": _counted(task.unit for task in tasks),
+        "by domain": _counted(task.domain for task in tasks),
+        "by license class": _counted(task.source.license_class for task in tasks),
+        "by level": _counted(task.level for task in tasks),
+        "by form of wording": _counted(wording.form for task in tasks for wording in task.wordings),
+    }
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+
+
+def collection_stats(collection: Collection) -> dict[str, Any]:
+    """Counts over the examples of a collection, JSON-able; every example is read."""
+    tasks = {name: _task_stats(collection, name) for name in collection.tasks}
+    totals: Counter[str] = Counter()
+    for counts in tasks.values():
+        totals.update({key: value for key, value in counts.items() if isinstance(value, int)})
+    return {"totals": dict(sorted(totals.items())), "tasks": tasks, "twins": twins(collection)}
+
+
+def _task_stats(collection: Collection, task: str) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    characters: Counter[str] = Counter()
+    texts: Counter[str] = Counter()
+    for split in SPLITS:
+        for example in collection.examples(split, task):
+            counts[split] += 1
+            counts["positives"] += len(example.positives)
+            kinds = {negative.kind.value for negative in example.negatives}
+            counts.update(f"with {kind}" for kind in kinds)
+            counts["with hard and unfollowing"] += {"hard", "unfollowing"} <= kinds
+            counts.update(f"{one.kind.value}: {one.origin}" for one in example.negatives)
+            characters["query"] += len(example.query.text)
+            characters["document"] += sum(len(one.text) for one in example.positives)
+            texts.update(document.doc_id for document in example.positives)
+    examples = max(counts["train"] + counts["dev"], 1)
+    return {
+        **counts,
+        "documents": len(texts),
+        "mean query characters": round(characters["query"] / examples, 1),
+        "mean document characters": round(characters["document"] / max(counts["positives"], 1), 1),
+    }
+
+
+def twins(collection: Collection) -> dict[str, int]:
+    """How many pairs of examples ask the same text of two tasks, each one's right document being the other's wrong one.
+
+    Returns:
+        family -> pairs; the family of a pair is that of its first task.
+
+    Source: dual-view pairs of arXiv 2604.18845.
+    """
+    counts: Counter[str] = Counter()
+    by_source: dict[tuple[str, str], list[str]] = {}
+    for name, facts in collection.tasks.items():
+        by_source.setdefault((facts["source"], facts["query_field"]), []).append(name)
+    for split in SPLITS:
+        for names in by_source.values():
+            if len(names) > 1:
+                counts.update(_twins_among(collection, split, names))
+    return dict(sorted(counts.items()))
+
+
+def _twins_among(collection: Collection, split: Split, names: list[str]) -> Counter[str]:
+    seen: dict[str, list[tuple[str, set[str], set[str]]]] = {}
+    for name in names:
+        for example in collection.examples(split, name):
+            right = {document.doc_id for document in example.positives}
+            wrong = {negative.document.doc_id for negative in example.negatives}
+            seen.setdefault(example.group, []).append((name, right, wrong))
+    counts: Counter[str] = Counter()
+    for found in seen.values():
+        for place, (name, right, wrong) in enumerate(found):
+            for other, other_right, other_wrong in found[place + 1 :]:
+                if other != name and right & other_wrong and other_right & wrong:
+                    counts[collection.tasks[name]["family"] or "no family"] += 1
+    return counts
