@@ -281,15 +281,17 @@ def _relabelled(
     grades: dict[str, dict[str, int]] = {}
     ranked: dict[str, dict[str, float]] = {}
     labels = [str(rank) for rank in range(depth)]
+    whole = {label: -float(rank) for rank, label in enumerate(labels)}
     for number, query_id in enumerate(names):
-        hits = run.get(query_id, ())[:depth]
-        label_of = {hit.doc_id: label for hit, label in zip(hits, labels, strict=False)}
+        doc_ids = run.doc_ids(query_id)[:depth]
+        label_of = dict(zip(doc_ids, labels, strict=False))
         grades[str(number)] = {
             label_of.get(doc_id, f"not retrieved {place}"): _grade(grade, query_id, doc_id)
             for place, (doc_id, grade) in enumerate(qrels[query_id].items())
         }
-        if hits:
-            ranked[str(number)] = {label: -float(rank) for rank, label in enumerate(label_of.values())}
+        if doc_ids:
+            full = len(doc_ids) == depth
+            ranked[str(number)] = whole if full else {label: whole[label] for label in label_of.values()}
     return grades, ranked
 
 

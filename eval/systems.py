@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from eval.embedding_cache import EmbeddingCache, query_fingerprint
 from eval.given_systems import RetrieverSystem, TrecRunSystem
@@ -46,13 +47,15 @@ class DenseSystem(System):
                 matrix = np.asarray(self.cache.documents(self.encoder, corpus))  # a view of what is mapped
                 indexes.append(DenseIndex(matrix, self.encoder.similarity))
                 ids.append((prefix, list(corpus)))
-        hits: dict[str, list[Hit]] = {}
-        for start in range(0, len(queries), BATCH):
-            batch = queries[start : start + BATCH]
-            found = [index.search(vectors[start : start + BATCH], k) for index in indexes]
-            for row, query in enumerate(batch):
-                hits[query.query_id] = _best([one[row] for one in found], ids, k)
-        return Run(hits, k)
+
+        def search() -> Iterator[tuple[str, list[str], npt.NDArray[np.float32]]]:
+            for start in range(0, len(queries), BATCH):
+                batch = queries[start : start + BATCH]
+                found = [index.search(vectors[start : start + BATCH], k) for index in indexes]
+                for row, query in enumerate(batch):
+                    yield query.query_id, *_best([one[row] for one in found], ids, k)
+
+        return Run.of_arrays(search(), k)
 
     def facts(self) -> dict[str, Any]:
         """Name, hash, text format and similarity of the model."""
@@ -93,13 +96,15 @@ class SparseSystem(System):
             folder.mkdir()
             write_bm25(folder, (document for _, corpus in corpora for document in corpus.values()))
             self._indexes[pool] = SparseIndex(folder)
-        hits: dict[str, list[Hit]] = {}
-        for start in range(0, len(queries), BATCH):
-            batch = queries[start : start + BATCH]
-            found = self._indexes[pool].search([query.text for query in batch], k)
-            for query, scored in zip(batch, found, strict=True):
-                hits[query.query_id] = _best([scored], [("", ids)], k)
-        return Run(hits, k)
+
+        def search() -> Iterator[tuple[str, list[str], npt.NDArray[np.float32]]]:
+            for start in range(0, len(queries), BATCH):
+                batch = queries[start : start + BATCH]
+                found = self._indexes[pool].search([query.text for query in batch], k)
+                for query, scored in zip(batch, found, strict=True):
+                    yield query.query_id, *_best([scored], [("", ids)], k)
+
+        return Run.of_arrays(search(), k)
 
     def facts(self) -> dict[str, Any]:
         """The settings of BM25."""
@@ -224,16 +229,22 @@ def make_systems(
     return systems
 
 
-def _best(found: Sequence[Scored], ids: Sequence[tuple[str, Sequence[str]]], k: int) -> list[Hit]:
-    """The hits of several matrices that score at least what the k-th best of all does."""
+def _best(
+    found: Sequence[Scored], ids: Sequence[tuple[str, Sequence[str]]], k: int
+) -> tuple[list[str], npt.NDArray[np.float32]]:
+    """The documents of several matrices that score at least what the k-th best of all does, and their scores."""
     scores = np.concatenate([np.empty(0, dtype=np.float32), *(one.scores for one in found)])
     bar = np.partition(scores, -k)[-k] if len(scores) > k else -np.inf
-    return [
-        Hit(prefix + doc_ids[row], score)
+    names = [
+        prefix + doc_ids[row] if prefix else doc_ids[row]
         for one, (prefix, doc_ids) in zip(found, ids, strict=True)
-        for score, row in zip(one.scores.tolist(), one.rows.tolist(), strict=True)
-        if score >= bar
+        for row in one.rows[one.scores >= bar].tolist()
     ]
+    kept = scores[scores >= bar]
+    if len(found) < 2:
+        return names, kept
+    order = np.argsort(-kept, kind="stable")
+    return [names[place] for place in order.tolist()], kept[order]
 
 
 def _check_unique(queries: Sequence[Query]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tart.errors import ConfigError, DataError
 from tart.files import LONE_SURROGATE, atomic_write, read_lines
+
+Scores = npt.NDArray[np.floating]
 
 
 class Hit(NamedTuple):
@@ -57,33 +60,62 @@ class Run(Mapping[str, tuple[Hit, ...]]):
         if depth < 1:
             raise ConfigError(f"depth must be at least 1, got {depth}")
         self.depth = depth
-        self._hits: dict[str, tuple[Hit, ...]] = {}
+        self._found: dict[str, tuple[tuple[str, ...], Scores]] = {}
         for query_id, found in hits.items():
-            ranked = rank_hits(found)
-            if len({hit.doc_id for hit in ranked}) < len(ranked):
-                raise DataError(f"query {query_id!r} has a document twice")
-            for hit in ranked:
-                if math.isnan(hit.score):
-                    raise DataError(f"query {query_id!r}: the score of document {hit.doc_id!r} is NaN")
-            self._hits[query_id] = tuple(ranked[:depth])
+            self._add(query_id, rank_hits(found))
+
+    @classmethod
+    def of_arrays(cls, found: Iterable[tuple[str, Sequence[str], Scores]], depth: int) -> Run:
+        """A run from what searches deliver, several times faster than from hits.
+
+        Args:
+            found: for each query its id, document ids, and as many scores.
+            depth: how many hits were asked for per query.
+
+        Raises:
+            ConfigError, DataError: as for the class; also if a query id comes twice.
+        """
+        run = cls({}, depth)
+        for query_id, doc_ids, scores in found:
+            if query_id in run._found:
+                raise DataError(f"the query id {query_id!r} comes twice; ids must be unique", field="query_id")
+            falling = bool((scores[:-1] > scores[1:]).all()) and not np.isnan(scores[:1]).any()
+            if falling and len(set(doc_ids)) == len(doc_ids):
+                run._found[query_id] = tuple(doc_ids[:depth]), scores[:depth]
+            else:
+                run._add(query_id, rank_hits(map(Hit, doc_ids, scores.tolist())))
+        return run
+
+    def _add(self, query_id: str, ranked: list[Hit]) -> None:
+        if len({hit.doc_id for hit in ranked}) < len(ranked):
+            raise DataError(f"query {query_id!r} has a document twice")
+        for hit in ranked:
+            if math.isnan(hit.score):
+                raise DataError(f"query {query_id!r}: the score of document {hit.doc_id!r} is NaN")
+        best = ranked[: self.depth]
+        self._found[query_id] = tuple(hit.doc_id for hit in best), np.array([hit.score for hit in best], dtype=float)
 
     def __getitem__(self, query_id: str) -> tuple[Hit, ...]:
-        return self._hits[query_id]
+        doc_ids, scores = self._found[query_id]
+        return tuple(map(Hit, doc_ids, scores.tolist()))
+
+    def doc_ids(self, query_id: str) -> tuple[str, ...]:
+        """The documents of a query, best first; none if the run lacks the query."""
+        return self._found[query_id][0] if query_id in self._found else ()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._hits)
+        return iter(self._found)
 
     def __len__(self) -> int:
-        return len(self._hits)
+        return len(self._found)
 
     def without_identical_ids(self) -> Run:
         """Drop each hit whose document has the query's own id: BEIR's rule for sets whose queries are documents."""
-        kept = {qid: [hit for hit in hits if hit.doc_id != qid] for qid, hits in self._hits.items()}
-        return Run(kept, self.depth)
+        return Run({qid: [hit for hit in hits if hit.doc_id != qid] for qid, hits in self.items()}, self.depth)
 
     def cut(self, depth: int) -> Run:
         """The best `depth` hits of each query."""
-        return Run(self._hits, depth)
+        return Run.of_arrays(((qid, *found) for qid, found in self._found.items()), depth)
 
     def write_trec(self, path: str | Path, tag: str = "tart") -> None:
         """Write a TREC run file: `query_id Q0 doc_id rank score tag`, rank from 1, scores exact to the float32.
@@ -93,8 +125,8 @@ class Run(Mapping[str, tuple[Hit, ...]]):
             StorageError: if the disk is full; the old file, if any, is kept.
         """
         for kind, names in (
-            ("query id", self._hits),
-            ("document id", {h.doc_id for hits in self._hits.values() for h in hits}),
+            ("query id", self),
+            ("document id", {doc_id for doc_ids, _ in self._found.values() for doc_id in doc_ids}),
             ("tag", [tag]),
         ):
             for name in names:
@@ -104,7 +136,7 @@ class Run(Mapping[str, tuple[Hit, ...]]):
                         "which a TREC run file can't express"
                     )
         with atomic_write(path) as file:
-            for query_id, hits in self._hits.items():
+            for query_id, hits in self.items():
                 for rank, hit in enumerate(hits, start=1):
                     line = f"{query_id} Q0 {hit.doc_id} {rank} {float(np.float32(hit.score)):.9g} {tag}\n"
                     file.write(line.encode("utf-8"))

@@ -21,6 +21,7 @@ from tart.collection import Document
 from tart.errors import DataError
 
 CORPUS, OFFSETS, IDS = "corpus.jsonl", "offsets.npy", "ids.npy"
+_ID_START, _ID_BYTES = b'{"_id": "', 120  # how a line begins; ids beyond that length, or with escapes, are parsed
 ID_ROW = np.dtype([("hash", np.uint64), ("row", np.int64)])
 NOT_AN_ARRAY = (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError)
 """What numpy raises for a damaged .npy file, whose header it reads as Python."""
@@ -77,6 +78,16 @@ class DocumentStore(Mapping[str, Document]):
             return Document(facts["_id"], facts["text"], facts["title"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"damaged ({error}); build the index again", path=self._path, line=row + 1) from None
+
+    def doc_id(self, row: int) -> str:
+        """The id of the document in a row, without reading the rest of it."""
+        start, end = int(self._offsets[row]), int(self._offsets[row + 1])
+        line = self._bytes[start : min(end, start + _ID_BYTES)]
+        if line.startswith(_ID_START):
+            quote = line.find(b'"', len(_ID_START))
+            if quote > 0 and b"\\" not in line[:quote]:
+                return line[len(_ID_START) : quote].decode("ascii")
+        return self.at(row).doc_id
 
     def row(self, doc_id: str) -> int:
         """The row of an id.

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from tart.collection import Document, Query
-from tart.errors import DataError
 from tart.index.dense import DenseIndex, check_finite
 from tart.index.documents import DocumentStore
 from tart.index.sparse import SparseIndex
@@ -60,12 +59,7 @@ def rerank(run: Run, queries: Sequence[Query], documents: Mapping[str, Document]
 
 
 def _to_run(queries: Sequence[Query], found: Sequence[Scored], documents: DocumentStore, k: int) -> Run:
-    hits: dict[str, list[Hit]] = {}
-    for query, scored in zip(queries, found, strict=True):
-        if query.query_id in hits:
-            raise DataError(f"the query id {query.query_id!r} comes twice; ids must be unique", field="query_id")
-        hits[query.query_id] = [
-            Hit(documents.at(int(row)).doc_id, float(score))
-            for score, row in zip(scored.scores, scored.rows, strict=True)
-        ]
-    return Run(hits, k)
+    pairs = zip(queries, found, strict=True)
+    return Run.of_arrays(
+        ((q.query_id, [documents.doc_id(row) for row in one.rows.tolist()], one.scores) for q, one in pairs), k
+    )
