@@ -80,7 +80,8 @@ def collect(
 ) -> None:
     """Collect training examples: read, clean, keep test data out, split, instruct, mine negatives, write shards."""
     from berri.pipeline import collect as collect_examples
-    from berri.settings import Settings, usable_cores
+    from berri.settings import Settings
+    from tart.files import usable_cores
 
     settings = Settings(
         seed=seed,

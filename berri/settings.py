@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +109,3 @@ class Settings:
         """
         share = 1.0 if self.temperature is None else (available / largest) ** (1 / self.temperature)
         return min(available, max(1, round(self.per_task * share)))
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -26,7 +26,7 @@ from tart.retrieval.retrievers import rerank
 from tart.retrieval.searcher import CANDIDATES
 from tart.run import Hit, Run
 
-BATCH = 256  # queries that are searched at once: bounds the memory of a search whatever the number of queries
+BATCH = 4096  # queries that are searched at once: bounds the memory of a search whatever the number of queries
 
 
 class DenseSystem(System):

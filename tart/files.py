@@ -214,3 +214,8 @@ def _exchange(new: Path, old: Path) -> None:
             os.rename(aside, old)
             raise
         os.rename(aside, new)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

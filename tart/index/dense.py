@@ -1,18 +1,23 @@
-"""Exact dense search with faiss over memory-mapped vectors."""
+"""Exact dense search over memory-mapped vectors: large batches in half precision first, the rest with faiss."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tart.errors import DataError, IndexMismatch
+from tart.files import usable_cores
 from tart.index.documents import load_array
+from tart.index.scan import WORTH, has_bfloat16, scan
 from tart.retrieval.protocols import FloatArray, Scored, Similarity
 
 VECTORS = "embeddings.npy"
+SPARE = 24  # rows fetched beyond the wanted ones, in case of ties and rounding
+SCORED_AT_ONCE = 2048  # pairs whose vectors lie in memory at once: they fit the cache
 
 
 def normalised(vectors: FloatArray) -> FloatArray:
@@ -109,31 +114,62 @@ class DenseIndex:
             )
         if self.similarity == "cosine":
             queries = normalised(queries)
+        k = min(k, len(self.vectors))
+        asked = min(k + SPARE, len(self.vectors))
+        if len(queries) * len(self.vectors) < WORTH or asked == len(self.vectors) or not has_bfloat16():
+            return [_cut(found, k) for found in self._search_in_full(queries, k, asked)]
+        rows, bounds = scan(self.vectors, queries, asked)
+        found = self._scored(queries, rows)
+        unsure = [row for row, bound in enumerate(bounds.tolist()) if not found[row].scores[k - 1] > bound]
+        for row, exact in zip(unsure, self._search_in_full(queries[unsure], k, asked), strict=True):
+            found[row] = exact
+        return [_cut(one, k) for one in found]
+
+    def _search_in_full(self, queries: FloatArray, k: int, asked: int) -> list[Scored]:
+        """In float32; what may tie with the k-th best is fetched too."""
         total = len(self.vectors)
-        k = min(k, total)
-        asked = min(k + 16, total)
         found = self._nearest(queries, asked)
         for row, query in enumerate(queries):
             wider = asked
             while wider < total and _may_miss_a_tie(found[row].scores, k):
                 wider = min(4 * wider, total)
                 found[row] = self._nearest(query[None], wider)[0]
-        return [Scored(scores[scores >= scores[k - 1]], rows[scores >= scores[k - 1]]) for scores, rows in found]
+        return found
 
     def _nearest(self, queries: FloatArray, k: int) -> list[Scored]:
         import faiss
 
+        if not len(queries):
+            return []
         # From version 1.15 on faiss multiplies matrices only for products above a size that a batch of 300 queries
         # doesn't reach; without BLAS such a batch is several times slower.
         faiss.cvar.distance_compute_blas_threshold = 4 * queries.shape[1]
         _, rows = faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-        return [self._score(query, found) for query, found in zip(queries, rows, strict=True)]
+        return self._scored(queries, rows)
 
-    def _score(self, query: FloatArray, rows: npt.NDArray[np.int64]) -> Scored:
-        """Score in double precision: the same bits whatever path faiss took."""
-        scores = (self.vectors[rows].astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
-        order = np.argsort(-scores, kind="stable")
-        return Scored(scores[order], rows[order])
+    def _scored(self, queries: FloatArray, rows: npt.NDArray[np.int64]) -> list[Scored]:
+        """Score rows anew in double precision: the same bits whatever was searched along with them."""
+        at_once = max(SCORED_AT_ONCE // max(rows.shape[1], 1), 1)
+        starts = range(0, len(queries), at_once)
+
+        def score(start: int) -> list[Scored]:
+            part = rows[start : start + at_once]
+            pairs = self.vectors[part].astype(np.float64), queries[start : start + at_once].astype(np.float64)
+            scores = np.einsum("nkd,nd->nk", *pairs).astype(np.float32)
+            order = np.argsort(-scores, axis=1, kind="stable")
+            scores, part = np.take_along_axis(scores, order, axis=1), np.take_along_axis(part, order, axis=1)
+            return [Scored(*one) for one in zip(scores, part, strict=True)]
+
+        if len(starts) < 8:
+            return [one for start in starts for one in score(start)]
+        with ThreadPoolExecutor(usable_cores()) as threads:  # numpy lets go of the interpreter while it works
+            return [one for found in threads.map(score, starts) for one in found]
+
+
+def _cut(found: Scored, k: int) -> Scored:
+    """The k best, and those that tie with the last of them."""
+    count = int(np.searchsorted(-found.scores, -found.scores[k - 1], side="right"))
+    return Scored(found.scores[:count], found.rows[:count])
 
 
 def _may_miss_a_tie(scores: FloatArray, k: int) -> bool:
