@@ -246,7 +246,9 @@ def _task(table: TomlTable, source: Source) -> TaskCard:
         intent=table.take("intent", str),
         domain=table.take("domain", str, source.domain),
         unit=table.take("unit", str),
-        family=table.take("family", str, ""),
+        family=table.check(
+            "family", table.take("family", str, ""), re.compile("[a-z ]*").fullmatch, "lower-case words"
+        ),
         compatible=table.texts("compatible"),
         opposite=table.texts("opposite"),
         negatives=table.take("negatives", str, ""),
