@@ -94,7 +94,7 @@ def clean_text(text: str, steps: Sequence[str]) -> str:
     """
     if "html" in steps:
         text = _TAG.sub(" ", _BREAK.sub("\n", _SCRIPT.sub(" ", text)))
-        text = html.unescape(text)
+        text = re.sub(r" ?\n ?", "\n", _BLANKS.sub(" ", html.unescape(text))).strip(" ")
     if "ptb" in steps:
         for pattern, new in _PTB:
             text = pattern.sub(new, text)

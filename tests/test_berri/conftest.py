@@ -34,7 +34,7 @@ def papers() -> list[dict[str, str]]:
             rows.append(
                 {
                     "title": f"How to {verb} {topic}",
-                    "abstract": f"Study number {number} explains how engineers {verb} {topic} in cold regions with care.",
+                    "abstract": f"Study {number} explains how engineers {verb} {topic} in cold regions, with care.",
                     "gist": f"Engineers can {verb} {topic} cheaply.",
                 }
             )

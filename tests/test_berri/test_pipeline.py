@@ -144,7 +144,7 @@ def test_records_that_meet_a_test_collection_are_taken_out_and_named(
 ) -> None:
     test = tmp_path / "tests" / "made-up"
     test.mkdir(parents=True)
-    planted = "STUDY number 3 explains how engineers restore glaciers, in cold regions with care!"
+    planted = "STUDY 3 explains how engineers restore glaciers in cold regions with care!"
     (test / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": planted}) + "\n")
     (test / "corpus.jsonl").write_text(json.dumps({"_id": "d1", "title": "Rice with kale", "text": "x"}) + "\n")
     made = collect(tmp_path / "clean", settings(mirror, against=(tmp_path / "tests",)), cards=cards)

@@ -1,0 +1,148 @@
+"""Cards: those of the project hold, and a wrong one is refused with file and key."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from berri.card import FORMS, LEAST_HELD_OUT, LEAST_WORDINGS, load_cards, read_card, siblings
+from berri.readers import find_reader
+from tart.errors import ConfigError, DataError
+
+CARDS = load_cards()
+
+GOOD = """
+[source]
+title = "Toy"
+published = "made up"
+revision = "1"
+license = "CC0"
+license_class = "open"
+license_reason = "made up"
+citation = "nobody"
+domain = "toys"
+
+[[source.files]]
+name = "rows.jsonl"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+
+[source.reader]
+name = "jsonl"
+fields = { a = "a", b = "b" }
+
+[[task]]
+name = "toy-a-to-b"
+query = "a"
+document = "b"
+query_is = "an a"
+document_is = "a b"
+intent = "names"
+unit = "b"
+expected = 1
+
+[task.instructions]
+order = ["Find the b.", "Get the b of this a.", "Name the b."]
+wish = ["I want a b.", "I need its b."]
+noun = ["The b of this a", "A b"]
+question = ["Which b is it?"]
+held_out = ["Name the b.", "A b"]
+"""
+
+
+def refused(folder: Path, old: str, new: str) -> str:
+    path = folder / "toy.toml"
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(DataError) as caught:
+        load_cards(folder)
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_there_are_at_least_a_hundred_cards_over_many_domains_and_intents() -> None:
+    assert len(CARDS) >= 100
+    assert len({card.domain for card in CARDS.values()}) >= 12
+    assert len({card.intent for card in CARDS.values()}) >= 10
+    assert sum(bool(card.family) for card in CARDS.values()) >= 25
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_has_enough_wordings_that_differ(name: str) -> None:
+    card = CARDS[name]
+    texts = [one.text for one in card.wordings]
+    assert len(texts) >= LEAST_WORDINGS
+    assert sum(one.held_out for one in card.wordings) >= LEAST_HELD_OUT
+    assert {one.form for one in card.wordings} == set(FORMS)
+    stripped = Counter(re.sub(r"\W+", " ", text.casefold()).strip() for text in texts)
+    assert stripped.most_common(1)[0][1] == 1
+    for one in card.wordings:
+        assert one.text[0].isupper()
+        assert one.text.endswith("?") == (one.form == "question")
+        assert "  " not in one.text
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_names_a_reader_that_there_is_and_licenses_with_their_reason(name: str) -> None:
+    source = CARDS[name].source
+    find_reader(source.reader)
+    assert source.license and source.license_reason
+
+
+def test_no_wording_stands_for_two_tasks_that_ask_the_same_field_of_one_source() -> None:
+    for card in CARDS.values():
+        mine = {one.text.casefold() for one in card.wordings}
+        for other in siblings(card, CARDS):
+            assert not mine & {one.text.casefold() for one in other.wordings}
+
+
+def test_a_good_card_is_read(tmp_path: Path) -> None:
+    (tmp_path / "toy.toml").write_text(GOOD)
+    (task,) = read_card(tmp_path / "toy.toml")
+    assert (task.name, task.domain, task.source.name) == ("toy-a-to-b", "toys", "toy")
+    assert [one.text for one in task.wordings if one.held_out] == ["Name the b.", "A b"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('citation = "nobody"', 'citatoin = "nobody"', "field 'source.citation': is missing"),
+        ("expected = 1", "expected = 1\nfamly = 'x'", r"task\[1\].famly': unknown key; did you mean family"),
+        ('"Get the b of this a."', '"find the b."', "'find the b.' comes twice"),
+        ('"Get the b of this a."', '"nan"', "'nan' is no instruction"),
+        ('"Get the b of this a."', '" "', "strings that aren't blank"),
+        ('"Get the b of this a."', '"Get  the b."', "white space"),
+        (
+            'question = ["Which b is it?"]',
+            "question = []",
+            "field 'task.1..instructions.question': wanted at least one",
+        ),
+        ('noun = ["The b of this a", "A b"]', 'noun = ["A b"]', "wanted at least 8 wordings in all, found 7"),
+        ('held_out = ["Name the b.", "A b"]', 'held_out = ["Name the b."]', "wanted at least 2 of the wordings"),
+        ('held_out = ["Name the b.", "A b"]', 'held_out = ["Name the b.", "A c"]', "of the wordings above"),
+        ('sha256 = "0000', 'sha256 = "xyz0', "wanted 64 hex digits"),
+        ('license_class = "open"', 'license_class = "free"', "wanted open or research, found 'free'"),
+        ('name = "rows.jsonl"', 'name = "../rows.jsonl"', "wanted a name below it"),
+        ("expected = 1", 'expected = "1"', "wanted a whole number"),
+        ("expected = 1", "expected = 1\nopposite = ['toy-c']", "'toy-c' is no other task of this file"),
+        ('name = "toy-a-to-b"', 'name = "Toy A"', "lower-case words joined by -"),
+        ("[source]", "[source", "not valid TOML"),
+        ("[[task]]", "[[tusk]]", r"wanted \[\[task\]\] tables"),
+    ],
+)
+def test_a_wrong_card_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert re.search(message, refused(tmp_path, old, new))
+
+
+def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text(GOOD)
+    (tmp_path / "two.toml").write_text(GOOD)
+    with pytest.raises(DataError, match=r"two\.toml: field 'toy-a-to-b': a task of this name is in one\.toml too"):
+        load_cards(tmp_path)
+
+
+def test_an_unknown_reader_is_named_with_near_ones() -> None:
+    with pytest.raises(ConfigError, match="unknown reader 'jsonll'; did you mean jsonl"):
+        find_reader("jsonll")

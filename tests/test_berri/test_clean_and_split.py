@@ -1,0 +1,157 @@
+"""Cleaning, near duplicates, the split by query, and decontamination."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from berri.against import test_texts as texts_of_tests
+from berri.clean import LONGEST, clean_records, clean_text
+from berri.decontaminate import RUN, TestIndex, decontaminate
+from berri.near import bands_of, likeness, words_of
+from berri.record import Record
+from berri.split import split_queries
+from tart.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "wanted"),
+    [
+        ("<b>Bold</b> &amp; <br>next", ["html"], "Bold &\nnext"),
+        ("if a < b and c > d", ["html"], "if a < b and c > d"),
+        ("He said `` no '' -LRB- twice -RRB- , did n't he ?", ["ptb"], 'He said "no" (twice), didn\'t he?'),
+        ("# Title\nSee [the page](https://x.y) and **this** `code`", ["markdown"], "Title\nSee the page and this code"),
+        ("a\x00b\u200bc  d\t e", [], "abc d e"),
+        ("def f():\n    return 1  \n\n\n\nx", [], "def f():\n    return 1\n\nx"),
+    ],
+)
+def test_text_is_cleaned(text: str, steps: list[str], wanted: str) -> None:
+    assert clean_text(text, steps) == wanted
+
+
+def test_records_that_cannot_be_used_are_counted_by_reason() -> None:
+    records = [
+        Record("s:0", {"q": ("good question",), "d": ("good answer",)}),
+        Record("s:1", {"q": ("good question",), "d": ("good answer",)}),
+        Record("s:2", {"q": ("?",)}),
+        Record("s:3", {"q": ("это вопрос по-русски",)}),
+        Record("s:4", {"q": ("word " * LONGEST,)}),
+    ]
+    counts: Counter[str] = Counter()
+    kept = list(clean_records(records, [], counts))
+    assert [record.record_id for record in kept] == ["s:0", "s:4"]
+    assert len(kept[1].fields["q"][0]) <= LONGEST
+    assert counts == {
+        "records read": 5,
+        "records that come twice": 1,
+        "texts too short": 1,
+        "texts in another script": 1,
+        "records without text": 2,
+        "texts cut": 1,
+    }
+
+
+def test_near_duplicates_share_a_band_and_strangers_none() -> None:
+    words = [f"w{number}" for number in range(12)]
+    near = [frozenset(words), frozenset([*words[:-1], "other"])]
+    assert likeness(*near) == 11 / 13
+    far = [frozenset(f"x{number}{part}" for number in range(12)) for part in "ab"]
+    one, two = bands_of(near)
+    assert (one == two).any()
+    one, two = bands_of(far)
+    assert not (one == two).any()
+    assert bands_of([frozenset()]).tolist() == [[0] * len(one)]
+
+
+def test_bands_do_not_depend_on_what_is_hashed_along() -> None:
+    texts = [words_of(f"some words number {number} here") for number in range(50)]
+    alone = np.concatenate([bands_of([one]) for one in texts])
+    assert (bands_of(texts) == alone).all()
+
+
+def test_near_equal_queries_stand_on_one_side() -> None:
+    queries = []
+    for number in range(300):
+        base = f"how does device number {number} measure pressure in cold water at night"
+        queries += [(f"a{number:03}", base), (f"b{number:03}", base.replace("night", "noon"))]
+    counts: Counter[str] = Counter()
+    dev = split_queries(queries, 1, 0.3, counts)
+    # the device's number is one word of twelve: all are near duplicates of one another but for it
+    assert counts["queries"] == 600
+    for number in range(300):
+        assert (f"a{number:03}" in dev) == (f"b{number:03}" in dev)
+
+
+def test_the_split_takes_about_the_wanted_share_and_ignores_the_order() -> None:
+    queries = [(f"{number:04}", " ".join(f"{word}{number}" for word in "abcdefg")) for number in range(2000)]
+    dev = split_queries(queries, 1, 0.1, Counter())
+    assert 140 < len(dev) < 260
+    assert split_queries(reversed(queries), 1, 0.1, Counter()) == dev
+    assert split_queries(queries, 2, 0.1, Counter()) != dev
+
+
+def long_text(start: int) -> str:
+    return " ".join(f"word{number}" for number in range(start, start + 40))
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> TestIndex:
+    folder = tmp_path / "beir" / "made"
+    folder.mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text(
+        json.dumps({"_id": "d1", "title": "A rare title", "text": long_text(0)}) + "\n"
+    )
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "why do cats purr when they sleep"}) + "\n")
+    lotte = tmp_path / "lotte" / "cooking" / "test"
+    lotte.mkdir(parents=True)
+    (lotte / "collection.tsv").write_text("0\tstir the pot slowly\n")
+    (lotte / "questions.search.tsv").write_text("7\tis it safe to eat raw dough\n")
+    (tmp_path / "trec").mkdir()
+    (tmp_path / "trec" / "topics.txt").write_text("<top>\n<num> 1\n<title> robotic arm control\n<desc> x\n</top>\n")
+    return TestIndex(texts_of_tests([tmp_path / "beir", tmp_path / "lotte", tmp_path / "trec"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "name"),
+    [
+        ("a RARE title!", "equal", ("made", "d1", "document")),
+        (f"before {' '.join(long_text(0).split()[5 : 5 + RUN])} after", "13 words", ("made", "d1", "document")),
+        ("why do cats purr when they sleep now", "near", ("made", "q1", "query")),
+        ("Stir the pot, slowly.", "equal", ("cooking/test", "0", "document")),
+        ("is it safe to eat raw dough?", "equal", ("cooking/test", "7", "query")),
+        ("Robotic arm control", "equal", ("trec", "1", "query")),
+    ],
+)
+def test_a_planted_overlap_is_found_and_named(
+    index: TestIndex, text: str, how: str, name: tuple[str, str, str]
+) -> None:
+    (met,) = index.meet([text])
+    assert met is not None
+    assert met[0] == how
+    assert index.name(met[1]) == name
+
+
+@pytest.mark.parametrize(
+    "text", [" ".join(long_text(0).split()[: RUN - 1]), "why do dogs bark when strangers come", "pot", "", "?!"]
+)
+def test_what_only_resembles_a_test_text_stays(index: TestIndex, text: str) -> None:
+    assert index.meet([text]) == [None]
+
+
+def test_a_record_goes_with_all_its_texts_if_one_of_them_met(index: TestIndex) -> None:
+    records = [Record("s:0", {"q": ("fine",), "d": ("robotic arm control",)}), Record("s:1", {"q": ("fine",)})]
+    met, counts = [], Counter[str]()
+    assert [one.record_id for one in decontaminate(records, index, met, counts)] == ["s:1"]
+    assert [(one.record_id, one.field, one.how, one.collection) for one in met] == [("s:0", "d", "equal", "trec")]
+    assert counts == {"in a test collection (equal)": 1}
+
+
+def test_a_folder_without_test_texts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no corpus\.jsonl"):
+        list(texts_of_tests([tmp_path]))
+    with pytest.raises(DataError, match="no such folder"):
+        list(texts_of_tests([tmp_path / "none"]))
