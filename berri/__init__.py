@@ -1,1 +1,1 @@
-"""BERRI: many retrieval datasets, annotated with instructions. Nothing is collected yet."""
+"""BERRI: many retrieval datasets as tasks with instructions, collected for training."""

@@ -1,4 +1,4 @@
-"""The command line: berri list | collect | check | stats | show.
+"""The command line: berri list | collect | check | stats | show | convert | select.
 
 Results go to stdout, everything else to stderr. Exit code 0: fine; 1: a TartError, told in one line, or a card that
 doesn't hold; 2: wrong usage.
@@ -30,31 +30,33 @@ MirrorOption = Annotated[
     typer.Option(help="A folder with one folder of files for each source; without it files are downloaded."),
 ]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing; what isn't here is left out.")]
+CardsOption = Annotated[Path | None, typer.Option(help="A folder of cards of your own, in place of the project's.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
 
 
 @app.command("list")
 def list_tasks(
     license: Annotated[str, typer.Option(help="open: free licenses only; any.")] = "any",
+    cards: CardsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the tasks: what is asked, what is wanted, from where, under which license."""
-    from berri.card import load_cards
+    from berri.card import CARDS, load_cards
     from berri.settings import Settings
 
-    cards = Settings(license=license).choose(load_cards())  # type: ignore[arg-type]
+    chosen = Settings(license=license).choose(load_cards(cards or CARDS))  # type: ignore[arg-type]
     if as_json:
         facts = {
             name: {"query": card.query_is, "document": card.document_is, "intent": card.intent, "unit": card.unit}
             | {"domain": card.domain, "license": card.source.license, "class": card.source.license_class}
             | {"family": card.family, "level": card.level, "wordings": [one.text for one in card.wordings]}
-            for name, card in cards.items()
+            for name, card in chosen.items()
         }
         print(json.dumps(facts, indent=2))
         return
     rows = [
         (name, f"{card.query_is} → {card.document_is}", card.domain, card.source.license_class)
-        for name, card in cards.items()
+        for name, card in chosen.items()
     ]
     _table(("task", "query → document", "domain", "license"), rows)
 
@@ -65,6 +67,7 @@ def collect(
     mirror: MirrorOption = None,
     offline: OfflineOption = False,
     license: Annotated[str, typer.Option(help="open: sources of free licenses only; any.")] = "any",
+    cards: CardsOption = None,
     tasks: Annotated[str, typer.Option(help="Names of tasks, joined by commas; all if not given.")] = "",
     per_task: Annotated[int, typer.Option(help="Most examples of one task.")] = 5_000,
     temperature: Annotated[
@@ -79,6 +82,7 @@ def collect(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing collection.")] = False,
 ) -> None:
     """Collect training examples: read, clean, keep test data out, split, instruct, mine negatives, write shards."""
+    from berri.card import CARDS, load_cards
     from berri.pipeline import collect as collect_examples
     from berri.settings import Settings
     from tart.files import usable_cores
@@ -97,7 +101,7 @@ def collect(
         on_error=on_error,  # type: ignore[arg-type]
         workers=workers or usable_cores(),
     )
-    made = collect_examples(output, settings, overwrite=overwrite).manifest
+    made = collect_examples(output, settings, cards=load_cards(cards or CARDS), overwrite=overwrite).manifest
     counts = made["examples"]
     examples = f"{counts['train']:,} training and {counts['dev']:,} development examples"
     print(f"{output}: {examples} of {len(made['tasks'])} tasks")
@@ -107,7 +111,7 @@ def collect(
 def check(
     mirror: MirrorOption = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the files that aren't in the mirror.")] = False,
-    cards: Annotated[Path | None, typer.Option(help="A folder of cards; those of the project if not given.")] = None,
+    cards: CardsOption = None,
 ) -> None:
     """Check the cards; with their files at hand, also that each source gives what its cards expect."""
     from berri.card import CARDS, load_cards
@@ -174,6 +178,43 @@ def show(
                 print(f"  positive  {_short(form.document_text(document))}")
             for one in example.negatives:
                 print(f"  {one.kind.value}, {one.origin}  {_short(form.document_text(one.document))}")
+
+
+@app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    layout: Annotated[str, typer.Option("--to", help="triplets, flagembedding, tevatron or beir.")] = "triplets",
+    text_format: Annotated[str, typer.Option(help="How texts are joined; a preset.")] = "tart-dual",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")] = False,
+) -> None:
+    """Write a collection in the layout of another tool."""
+    from berri.convert import convert as convert_collection
+    from tart.shards import Collection
+    from tart.text_format import named_format
+
+    convert_collection(Collection(folder), output, layout, named_format(text_format), overwrite=overwrite)
+    print(output)
+
+
+@app.command()
+def select(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection.")],
+    queries: Annotated[Path, typer.Option(help="Queries of the target: JSONL with _id and text.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    count: Annotated[int, typer.Option("-n", help="How many training examples.")] = 10_000,
+    model: Annotated[str, typer.Option("--model", "-m", help="The bi-encoder that says what is near.")] = "minilm",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")] = False,
+) -> None:
+    """Choose the training examples that are nearest to your own queries, tasks taking turns."""
+    from berri.select import select as select_examples
+    from tart.index.readers import read_queries
+    from tart.models.load import load_encoder
+    from tart.shards import Collection
+
+    asked = list(read_queries(queries))
+    made = select_examples(Collection(folder), asked, load_encoder(model), output, count=count, overwrite=overwrite)
+    print(f"{output}: {made.manifest['examples']['train']:,} training examples of {len(made.tasks)} tasks")
 
 
 def _short(text: str) -> str:

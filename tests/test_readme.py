@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from berri.cli import main as berri_main
 from eval.cli import main as eval_main
 from tart.cli import main as tart_main
 
@@ -38,7 +40,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if place != "data/other":
             (folder / place / "queries.jsonl").write_text('{"_id": "q1", "text": "how to read a file"}\n')
     (folder / "pool.toml").write_text(blocks("toml")[0])
+    write_source(folder)
     return folder
+
+
+def write_source(folder: Path) -> None:
+    """A source for the collector in `sources`, with a card in `cards`."""
+    rows = "".join(f'{{"name": "animal {n}", "text": "Animal {n} eats plants."}}\n' for n in range(30)).encode()
+    (folder / "sources" / "animals").mkdir(parents=True)
+    (folder / "sources" / "animals" / "rows.jsonl").write_bytes(rows)
+    card = (ROOT / "berri" / "cards" / "peps_eips.toml").read_text(encoding="utf-8")
+    card = re.sub(r'sha256 = "\w+"', f'sha256 = "{hashlib.sha256(rows).hexdigest()}"', card)
+    card = card.replace("pairs.jsonl", "rows.jsonl").replace(
+        'title = "q", abstract = "d"', 'title = "name", abstract = "text"'
+    )
+    (folder / "cards").mkdir()
+    (folder / "cards" / "animals.toml").write_text(card)
 
 
 def test_there_is_something_to_run() -> None:
@@ -61,10 +78,10 @@ def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         if program == "make":  # what it would do; the tests themselves run by `make test`
             done = subprocess.run(["make", "-n", "-C", ROOT, *arguments], capture_output=True, text=True)
             assert done.returncode == 0, f"{command}\n{done.stderr}"
-        elif program in ("tart", "tart-eval"):
+        elif program in ("tart", "tart-eval", "berri"):
             monkeypatch.setattr(sys, "argv", [program, *arguments])
             with pytest.raises(SystemExit) as ended:
-                {"tart": tart_main, "tart-eval": eval_main}[program]()
+                {"tart": tart_main, "tart-eval": eval_main, "berri": berri_main}[program]()
             assert not ended.value.code, f"{command}\n{capsys.readouterr().err}"
         elif program == "ir_measures":
             import ir_measures

@@ -1,0 +1,122 @@
+"""select: the training examples nearest to somebody's own queries, as a collection of its own.
+
+Source: data-efficient finetuning, arXiv 2212.00196: unlabeled target texts choose the multi-task examples to train on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from berri.data_card import data_card
+from tart.collection import Query
+from tart.errors import ConfigError
+from tart.example import TrainingExample
+from tart.files import new_folder
+from tart.index.dense import DenseIndex, normalised
+from tart.manifest import write_manifest
+from tart.progress import progress
+from tart.retrieval.protocols import Encoder, FloatArray
+from tart.shards import KIND, SPLITS, Collection, write_examples
+
+_AT_ONCE = 2048  # queries encoded together
+
+
+def select(
+    collection: Collection,
+    queries: Sequence[Query],
+    encoder: Encoder,
+    output: str | Path,
+    *,
+    count: int,
+    per_query: int = 100,
+    overwrite: bool = False,
+) -> Collection:
+    """Write the examples whose queries are nearest to the target queries.
+
+    Each target query votes for its nearest training queries, the nearer the more; tasks take turns, so that the largest
+    doesn't take everything.
+
+    Args:
+        collection: where from.
+        queries: of the target, without judgements; instructions are left out of the comparison.
+        encoder: says what is near.
+        output: the folder to make.
+        count: how many training examples are wanted; fewer if fewer were voted for.
+        per_query: how many neighbours a target query votes for.
+        overwrite: take the place of an existing folder.
+
+    Raises:
+        ConfigError: no queries, or a count below 1.
+        StorageError: the folder exists, or the disk is full.
+    """
+    if not queries or count < 1 or per_query < 1:
+        raise ConfigError(f"wanted queries and counts of at least 1, got {len(queries)}, {count} and {per_query}")
+    target = encoder.encode_queries([query.plain() for query in queries])
+    votes: dict[str, dict[str, float]] = {}
+    with progress("Comparing", len(collection.tasks), "tasks") as advance:
+        for task in collection.tasks:
+            votes[task] = _votes(collection, task, encoder, target, per_query)
+            advance()
+    chosen = _take_turns(votes, count)
+    with new_folder(output, overwrite=overwrite) as folder:
+        tasks: dict[str, Any] = {}
+        for name, facts in collection.tasks.items():
+            if not chosen[name]:
+                continue
+            examples = {
+                "train": write_examples(folder / "train" / f"{name}.parquet", _kept(collection, name, chosen[name])),
+                "dev": write_examples(folder / "dev" / f"{name}.parquet", collection.examples("dev", name)),
+            }
+            tasks[name] = {**facts, "examples": examples}
+        if (collection.folder / "removed.jsonl").is_file():
+            shutil.copyfile(collection.folder / "removed.jsonl", folder / "removed.jsonl")
+        totals = {split: sum(one["examples"][split] for one in tasks.values()) for split in SPLITS}
+        selected = {"queries": len(queries), "count": count, "per_query": per_query, "model": encoder.name}
+        facts = {key: value for key, value in collection.manifest.items() if key not in ("kind", "parts", "sha256")}
+        facts |= {"tasks": tasks, "examples": totals, "selected": {**selected, "from": collection.manifest["sha256"]}}
+        (folder / "README.md").write_text(data_card(Path(output).name, facts), encoding="utf-8")
+        write_manifest(folder, KIND, facts)
+    return Collection(output)
+
+
+def _votes(collection: Collection, task: str, encoder: Encoder, target: FloatArray, per_query: int) -> dict[str, float]:
+    """example id -> the sum of its similarities to the target queries that it is near to."""
+    names, parts = [], []
+    waiting: list[Query] = []
+    for example in collection.examples("train", task):
+        names.append(example.example_id)
+        waiting.append(example.query.plain())
+        if len(waiting) == _AT_ONCE:
+            parts.append(encoder.encode_queries(waiting))
+            waiting = []
+    if waiting:
+        parts.append(encoder.encode_queries(waiting))
+    if not parts:
+        return {}
+    votes: dict[str, float] = {}
+    for found in DenseIndex(normalised(np.concatenate(parts)), "cosine").search(target, per_query):
+        for row, score in zip(found.rows.tolist()[:per_query], found.scores.tolist(), strict=False):
+            votes[names[row]] = votes.get(names[row], 0.0) + max(score, 0.0)
+    return votes
+
+
+def _take_turns(votes: Mapping[str, Mapping[str, float]], count: int) -> dict[str, set[str]]:
+    """The best example of each task, then the second of each, until there are enough."""
+    ranked = {task: sorted(found, key=lambda name: (-found[name], name)) for task, found in votes.items()}
+    chosen: dict[str, set[str]] = {task: set() for task in votes}
+    for rank in range(max(map(len, ranked.values()), default=0)):
+        turn = [task for task, names in ranked.items() if rank < len(names)]
+        for task in sorted(turn, key=lambda task: -votes[task][ranked[task][rank]]):
+            if sum(map(len, chosen.values())) == count:
+                return chosen
+            chosen[task].add(ranked[task][rank])
+    return chosen
+
+
+def _kept(collection: Collection, task: str, wanted: set[str]) -> Iterator[TrainingExample]:
+    return (example for example in collection.examples("train", task) if example.example_id in wanted)

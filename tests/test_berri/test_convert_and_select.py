@@ -1,0 +1,176 @@
+"""A collection in other layouts and back, and a part of it chosen for a target."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from berri.card import TaskCard
+from berri.cli import main
+from berri.convert import convert
+from berri.files import SourceFiles
+from berri.pipeline import collect
+from berri.readers import find_reader
+from berri.select import select
+from berri.settings import Settings
+from tart.collection import Query
+from tart.errors import ConfigError, DataError
+from tart.shards import Collection, read_examples
+from tart.testing import KeywordEncoder
+from tart.text_format import PRESETS
+
+FORMAT = PRESETS["tart-dual"]
+
+
+@pytest.fixture
+def collection(tmp_path: Path, mirror: Path, cards: dict[str, TaskCard]) -> Collection:
+    return collect(tmp_path / "out", Settings(mirror=mirror, download=False, model=None, dev_share=0.2), cards=cards)
+
+
+def lines(path: Path) -> list[dict]:  # type: ignore[type-arg]
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_triplets_hold_every_pair_of_a_positive_and_a_negative(tmp_path: Path, collection: Collection) -> None:
+    convert(collection, tmp_path / "t", "triplets", FORMAT)
+    examples = [e for task in collection.tasks for e in collection.examples("train", task)]
+    rows = lines(tmp_path / "t" / "train.jsonl")
+    assert len(rows) == sum(len(one.positives) * len(one.negatives) for one in examples)
+    assert rows[0]["anchor"] == f"{examples[0].query.instruction.text} [SEP] {examples[0].query.text}"
+    assert rows[0]["positive"] == examples[0].positives[0].text
+
+
+def test_flagembedding_and_tevatron_hold_one_row_an_example(tmp_path: Path, collection: Collection) -> None:
+    first = next(collection.examples("train", next(iter(collection.tasks))))
+    convert(collection, tmp_path / "f", "flagembedding", FORMAT)
+    row = lines(tmp_path / "f" / "train.jsonl")[0]
+    assert row["query"] == first.query.text and row["prompt"] == first.query.instruction.text
+    assert row["pos"] == [one.text for one in first.positives]
+    assert row["neg"] == [one.document.text for one in first.negatives]
+    convert(collection, tmp_path / "v", "tevatron", FORMAT)
+    rows = [*lines(tmp_path / "v" / "train.jsonl"), *lines(tmp_path / "v" / "dev.jsonl")]
+    assert len(rows) == sum(collection.manifest["examples"].values())
+    assert rows[0]["positive_passages"][0] == {
+        "docid": first.positives[0].doc_id,
+        "title": "",
+        "text": first.positives[0].text,
+    }
+
+
+def test_a_beir_folder_comes_back_by_its_reader(tmp_path: Path, collection: Collection) -> None:
+    convert(collection, tmp_path / "b", "beir", FORMAT)
+    task = "papers-abstract-to-title"
+    examples = list(collection.examples("train", task))
+    names = ["corpus.jsonl", "queries.jsonl", "qrels/train.tsv"]
+    rows = list(find_reader("beir")(SourceFiles(tmp_path / "b" / task, names), split="train"))
+    assert [(row["query"], row["document"]) for row in rows] == [
+        (one.query.text, [document.text for document in one.positives]) for one in examples
+    ]
+
+
+def test_what_was_written_for_flagembedding_is_read_by_the_json_lines_reader(
+    tmp_path: Path, collection: Collection
+) -> None:
+    convert(collection, tmp_path / "f", "flagembedding", FORMAT)
+    files = SourceFiles(tmp_path / "f", ["train.jsonl"])
+    rows = list(find_reader("jsonl")(files, fields={"query": "query", "right": "pos", "wrong": "neg"}))
+    first = next(collection.examples("train", next(iter(collection.tasks))))
+    assert rows[0]["right"] == [one.text for one in first.positives]
+
+
+def test_an_unknown_layout_is_refused_with_near_names(tmp_path: Path, collection: Collection) -> None:
+    with pytest.raises(ConfigError, match="unknown layout 'triplet'; did you mean triplets"):
+        convert(collection, tmp_path / "x", "triplet", FORMAT)
+
+
+def test_the_nearest_examples_are_chosen_and_tasks_take_turns(tmp_path: Path, collection: Collection) -> None:
+    encoder = KeywordEncoder(["violins", "rice", "comets", "bread"])
+    queries = [Query("1", "violins"), Query("2", "rice")]
+    made = select(collection, queries, encoder, tmp_path / "s", count=9, per_query=5)
+    chosen = [example for task in made.tasks for example in made.examples("train", task)]
+    assert len(chosen) == made.manifest["examples"]["train"] <= 9
+    assert all("violins" in e.query.text or "rice" in e.query.text for e in chosen)
+    counts = {task: facts["examples"]["train"] for task, facts in made.tasks.items()}
+    assert len(counts) == 3 and max(counts.values()) - min(counts.values()) <= 1
+    assert made.manifest["selected"]["from"] == collection.manifest["sha256"]
+    for task in made.tasks:
+        assert list(made.examples("dev", task)) == list(collection.examples("dev", task))
+
+
+def test_select_without_queries_is_refused(tmp_path: Path, collection: Collection) -> None:
+    with pytest.raises(ConfigError, match="wanted queries"):
+        select(collection, [], KeywordEncoder(["x"]), tmp_path / "s", count=3)
+
+
+def test_shards_are_read_as_they_were_written_and_load_in_datasets(collection: Collection) -> None:
+    import datasets
+
+    path = collection.folder / "train" / "recipes-dish.parquet"
+    rows = datasets.Dataset.from_parquet(str(path), cache_dir=str(collection.folder.parent / "cache"))
+    examples = list(read_examples(path))
+    assert [row["example_id"] for row in rows] == [one.example_id for one in examples]
+    assert rows[0]["positives"][0]["text"] == examples[0].positives[0].text
+
+
+@pytest.mark.parametrize("place", [4, 200, -6])
+def test_a_flipped_byte_in_a_shard_is_noticed(collection: Collection, place: int) -> None:
+    path = collection.folder / "train" / "recipes-dish.parquet"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x40
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"recipes-dish\.parquet: damaged: its sha256"):
+        Collection(collection.folder, verify=True)
+
+
+def test_a_truncated_shard_is_refused(collection: Collection) -> None:
+    path = collection.folder / "train" / "recipes-dish.parquet"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(DataError, match="damaged"):
+        Collection(collection.folder)
+    with pytest.raises(DataError, match=r"recipes-dish\.parquet: damaged"):
+        list(read_examples(path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list"],
+        ["list", "--json", "--license", "open"],
+        ["check"],
+        ["stats", "--json"],
+        ["stats", "{out}"],
+        ["show", "{out}", "-n", "1"],
+        ["convert", "{out}", "--output", "{tmp}/converted", "--to", "beir"],
+    ],
+)
+def test_every_command_runs(
+    tmp_path: Path,
+    collection: Collection,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"out": str(collection.folder), "tmp": str(tmp_path)}
+    monkeypatch.setattr(sys, "argv", ["berri", *(one.format(**places) for one in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert capsys.readouterr().out.strip()
+
+
+def test_check_counts_pairs_and_says_what_is_wrong(
+    tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = tmp_path / "cards" / "recipes.toml"
+    card.write_text(card.read_text().replace("expected = 5", "expected = 500"))
+    (mirror / "papers" / "rows.jsonl").unlink()
+    monkeypatch.setattr(sys, "argv", ["berri", "check", "--mirror", str(mirror), "--cards", str(tmp_path / "cards")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    out = capsys.readouterr().out
+    assert "off: recipes-dish: wanted at least 500 pairs, found 20" in out
+    assert "not here: papers-abstract-to-gist" in out
