@@ -1,6 +1,6 @@
 """Search and scoring of one test collection, vectors given: this project, beir and sentence-transformers side by side.
 
-    python benchmarks/evaluate.py [--documents 70000] [--queries 3000] [--rounds 5] [--json FILE]
+    python benchmarks/evaluate.py [--documents 70000] [--queries 3000] [--rounds 7] [--json FILE]
 
 Every contender gets the same vectors from the same files, in a process of its own, and answers with nDCG@10 to the
 depth of 100; turns are interleaved. Reported: the median of the seconds and of the memory above what the process held
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=70_000)
     parser.add_argument("--queries", type=int, default=3_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # contender and folder, in the child process
     options = parser.parse_args()

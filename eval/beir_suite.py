@@ -88,12 +88,13 @@ def load_beir(
     return Task(name, "beir", TestCollection(name, corpus, queries, qrels), wordings, unit, drop, group)
 
 
-def load_beir_suite(data: str | Path, names: Sequence[str] | None = None) -> list[Task]:
+def load_beir_suite(data: str | Path, names: Sequence[str] | None = None, *, split: str | None = None) -> list[Task]:
     """Load several collections below a folder.
 
     Args:
         data: holds one folder for each, or is one itself.
         names: of the folders; "cqadupstack" stands for its twelve parts, whose mean is its figure. None: all.
+        split: which judgements; None: the official ones.
 
     Raises:
         ConfigError: if there is no folder of a name; near names are suggested. Or if the folder is a collection itself
@@ -103,7 +104,7 @@ def load_beir_suite(data: str | Path, names: Sequence[str] | None = None) -> lis
     data = Path(data)
     if (data / "corpus.jsonl").is_file():
         check_itself(data, names)
-        return [load_beir(data)]
+        return [load_beir(data, split=split)]
     if not data.is_dir():
         raise DataError("no such folder", path=data)
     there = sorted(path.name for path in data.iterdir() if _is_collection(path) or _is_collection(path / "android"))
@@ -113,10 +114,10 @@ def load_beir_suite(data: str | Path, names: Sequence[str] | None = None) -> lis
             near = difflib.get_close_matches(name, there, n=3, cutoff=0.4) or there
             raise ConfigError(f"{data}: holds no collection {name!r}; did you mean {', '.join(near)}?")
         if _is_collection(data / name):
-            tasks.append(load_beir(data / name))
+            tasks.append(load_beir(data / name, split=split))
         else:
             parts = [data / name / part for part in CQADUPSTACK]
-            tasks += [load_beir(part, name=f"{name}-{part.name}", group=name) for part in parts]
+            tasks += [load_beir(part, name=f"{name}-{part.name}", group=name, split=split) for part in parts]
     return tasks
 
 

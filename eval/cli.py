@@ -1,4 +1,4 @@
-"""The command line: tart-eval beir | lotte | x2 | follow | compare | check | cache.
+"""The command line: tart-eval beir | lotte | x2 | x2-paper | follow | compare | check | cache.
 
 Results go to stdout, everything else to stderr. Exit code 0: fine; 1: a TartError, told in one line, or a figure
 that `check` finds off; 2: wrong usage.
@@ -42,6 +42,7 @@ ModelOption = Annotated[
     ),
 ]
 RerankOption = Annotated[str | None, typer.Option(help="A cross-encoder that orders the best 100 anew.")]
+TokensOption = Annotated[int | None, typer.Option(help="Cut documents here; they are cut where the model ends anyway.")]
 InstructionsOption = Annotated[
     str, typer.Option(help="Some of none, own, wordings, other, generic, repeat, separated by commas.")
 ]
@@ -58,12 +59,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 @app.command()
 def beir(
     data: Annotated[Path | None, typer.Option(help="Folder with one folder for each data set, or one itself.")] = None,
+    split: Annotated[str | None, typer.Option(help="Which judgements; the official ones if left out.")] = None,
     tasks: TasksOption = None,
     model: ModelOption = None,
     instructions: InstructionsOption = "none",
     measures: MeasuresOption = "nDCG@10,R@100,RR@10",
     max_queries: MaxOption = None,
     rerank: RerankOption = None,
+    max_document_tokens: TokensOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     cache: CacheOption = None,
@@ -71,8 +74,10 @@ def beir(
     as_json: JsonOption = False,
 ) -> None:
     """Measure on test collections in BEIR's layout; without --data they are downloaded."""
-    settings = Settings(model, instructions, measures, max_queries, rerank, out, overwrite, cache, seed, as_json)
-    measure(_beir_tasks(data, tasks), settings)
+    settings = Settings(
+        model, instructions, measures, max_queries, rerank, max_document_tokens, out, overwrite, cache, seed, as_json
+    )
+    measure(_beir_tasks(data, tasks, split), settings)
 
 
 @app.command()
@@ -84,6 +89,7 @@ def x2(
     measures: MeasuresOption = "nDCG@10",
     max_queries: MaxOption = None,
     rerank: RerankOption = None,
+    max_document_tokens: TokensOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     cache: CacheOption = None,
@@ -94,12 +100,31 @@ def x2(
     from eval.task import Pool
     from eval.x2_suite import load_pool
 
-    settings = Settings(model, instructions, measures, max_queries, rerank, out, overwrite, cache, seed, as_json)
+    settings = Settings(
+        model, instructions, measures, max_queries, rerank, max_document_tokens, out, overwrite, cache, seed, as_json
+    )
     loaded = load_pool(pool)
     with_queries = [task.name for task in loaded.tasks if task.collection.queries]
     chosen = _choose(tasks, with_queries, str(pool))
     kept = [task if task.name in chosen else _without_queries(task) for task in loaded.tasks]
     measure(Pool(loaded.name, tuple(kept)), settings)
+
+
+@app.command("x2-paper")
+def x2_paper(
+    sources: Annotated[Path, typer.Argument(help="Folder with the published files, one folder for each task.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make; x2 takes the pool file in it.")],
+    tasks: TasksOption = None,
+    drawn: Annotated[int, typer.Option(help="How many queries are drawn of a task that has many.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Build the pool of the paper, X²-Retrieval, from the published files of its tasks."""
+    from eval.x2_paper import build_paper_pool
+
+    names = None if tasks is None else names_in(tasks)
+    pool = build_paper_pool(sources, out, names=names, seed=seed, drawn=drawn, overwrite=overwrite, show_progress=True)
+    typer.echo(pool)
 
 
 @app.command()
@@ -112,6 +137,7 @@ def lotte(
     measures: MeasuresOption = "Success@5",
     max_queries: MaxOption = None,
     rerank: RerankOption = None,
+    max_document_tokens: TokensOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     cache: CacheOption = None,
@@ -121,7 +147,9 @@ def lotte(
     """Measure on LoTTE's official layout; tasks are called TOPIC-search and TOPIC-forum."""
     from eval.lotte_suite import load_lotte_suite
 
-    settings = Settings(model, instructions, measures, max_queries, rerank, out, overwrite, cache, seed, as_json)
+    settings = Settings(
+        model, instructions, measures, max_queries, rerank, max_document_tokens, out, overwrite, cache, seed, as_json
+    )
     measure(load_lotte_suite(data, None if tasks is None else names_in(tasks), split=split), settings)
 
 
@@ -135,6 +163,7 @@ def follow(
     measures: MeasuresOption = "nDCG@10",
     max_queries: MaxOption = None,
     rerank: RerankOption = None,
+    max_document_tokens: TokensOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     cache: CacheOption = None,
@@ -144,7 +173,9 @@ def follow(
     """Measure whether a changed instruction changes what is found: p-MRR and Robustness@k."""
     from eval.follow_suite import load_follow_suite
 
-    settings = Settings(model, instructions, measures, max_queries, rerank, out, overwrite, cache, seed, as_json)
+    settings = Settings(
+        model, instructions, measures, max_queries, rerank, max_document_tokens, out, overwrite, cache, seed, as_json
+    )
     measure(load_follow_suite(data, None if tasks is None else names_in(tasks), split=split), settings)
 
 
@@ -224,19 +255,19 @@ def cache(
     say(f"{found.root}: {len(entries):,} entries, {sum(entry.bytes for entry in entries) / 1e6:,.1f} MB")
 
 
-def _beir_tasks(data: Path | None, names: str | None) -> list[Task]:
+def _beir_tasks(data: Path | None, names: str | None, split: str | None) -> list[Task]:
     from eval.beir_download import download_beir
     from eval.beir_suite import load_beir_suite
     from tart.models.packaged import cache_folder
 
     if data is not None:
-        return load_beir_suite(data, None if names is None else names_in(names))
+        return load_beir_suite(data, None if names is None else names_in(names), split=split)
     if names is None:
         raise ConfigError("give --data, a folder with data, or --tasks, the names of data sets to download")
     folder = cache_folder() / "beir"
     for name in names_in(names):
         download_beir(name, folder)
-    return load_beir_suite(folder, names_in(names))
+    return load_beir_suite(folder, names_in(names), split=split)
 
 
 def _choose(names: str | None, there: Sequence[str], where: str) -> list[str]:

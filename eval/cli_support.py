@@ -25,6 +25,7 @@ class Settings(NamedTuple):
     measures: str
     max_queries: int | None
     rerank: str | None
+    max_document_tokens: int | None
     out: Path | None
     overwrite: bool
     cache: Path | None
@@ -44,6 +45,7 @@ def measure(tasks: Pool | Sequence[Task | FollowTask], settings: Settings) -> No
         measures=names_in(settings.measures),
         max_queries=settings.max_queries,
         rerank=settings.rerank,
+        max_document_tokens=settings.max_document_tokens,
         out=settings.out,
         overwrite=settings.overwrite,
         cache=EmbeddingCache(settings.cache, show_progress=True),

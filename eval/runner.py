@@ -41,6 +41,7 @@ def evaluate(
     measures: Sequence[str] = ("nDCG@10",),
     max_queries: int | None = None,
     rerank: str | None = None,
+    max_document_tokens: int | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     cache: EmbeddingCache | None = None,
@@ -58,6 +59,7 @@ def evaluate(
         measures: names as ir_measures writes them; the first decides the verdict, the gap and the page's figures.
         max_queries: the first so many judged queries of each task; None: all. Of a `FollowTask` the first whole groups.
         rerank: a cross-encoder behind every system.
+        max_document_tokens: where bi-encoders cut documents, if before their own end.
         out: a folder for run files, report.json, report.md and report.html.
         overwrite: let a finished report in that folder be replaced.
         cache: of embeddings; None takes the usual one.
@@ -73,7 +75,7 @@ def evaluate(
     plan = _plan(tasks, instructions, measures, max_queries, out, overwrite)
     cache = cache or EmbeddingCache()
     cache.labels.update({task.collection.corpus.fingerprint: task.name for task in plan.tasks})
-    made = make_systems(systems, rerank=rerank, cache=cache)
+    made = make_systems(systems, rerank=rerank, cache=cache, max_document_tokens=max_document_tokens)
     for system in made:
         if system.fixed and plan.conditions not in (("none",), ("own",)):
             raise ConfigError(

@@ -6,6 +6,7 @@ import difflib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,7 @@ def make_systems(
     *,
     rerank: str | None = None,
     cache: EmbeddingCache | None = None,
+    max_document_tokens: int | None = None,
 ) -> list[System]:
     """The systems of some names, which share a model that several of them use.
 
@@ -187,6 +189,7 @@ def make_systems(
             TREC run file, a `Retriever`, or a system.
         rerank: a cross-encoder that `load_reranker` takes; it follows each of them.
         cache: of embeddings; None takes the usual one.
+        max_document_tokens: where bi-encoders cut documents, if before their own end.
 
     Raises:
         ConfigError: unknown name, or two systems that results couldn't tell apart.
@@ -198,7 +201,10 @@ def make_systems(
 
     def of_model(model: str) -> DenseSystem:
         if model not in dense:
-            dense[model] = DenseSystem(load_encoder(model), cache, model)
+            encoder = load_encoder(model)
+            if max_document_tokens is not None:
+                encoder.text_format = replace(encoder.text_format, max_document_tokens=max_document_tokens)
+            dense[model] = DenseSystem(encoder, cache, model)
         return dense[model]
 
     def one(name: str | os.PathLike[str] | Retriever | System) -> System:
