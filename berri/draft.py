@@ -104,15 +104,14 @@ def drafts_of(
     """
     groups: dict[str, tuple[str, list[Record]]] = {}
     for record in records:
-        if task.query not in record.fields or task.document not in record.fields:
-            counts["without query or document"] += 1
-            continue
-        for query in record.fields[task.query]:
+        if task.query not in record.fields:
+            counts["records without query"] += 1
+        for query in record.fields.get(task.query, ()):
             groups.setdefault(group_of(query), (query, []))[1].append(record)
     for group, (query, found) in groups.items():
         draft = _draft(task, others, query, group, found)
         if draft is None:
-            counts["the document is the query"] += 1
+            counts["queries without a document other than themselves"] += 1
         else:
             yield draft
 
