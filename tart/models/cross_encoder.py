@@ -47,9 +47,19 @@ class CrossEncoderReranker:
     def load(
         cls, folder: Path, text_format: TextFormat, name: str, *, device: str | None = None
     ) -> CrossEncoderReranker:
-        """Load a folder that sentence-transformers or transformers wrote."""
+        """Load a folder that sentence-transformers or transformers wrote.
+
+        Raises:
+            CheckpointError: if its weights lack the head that makes the score: it would be a random one.
+        """
+        from safetensors import safe_open
         from sentence_transformers import CrossEncoder
 
+        weights = folder / "model.safetensors"
+        if weights.is_file():
+            with safe_open(weights, framework="np") as file:
+                if not any("classifier" in name or "score" in name for name in file.keys()):  # noqa: SIM118
+                    raise CheckpointError(f"{weights}: holds no classification head, so it can't score pairs")
         return cls(CrossEncoder(str(folder), device=device), text_format, name)
 
     def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:

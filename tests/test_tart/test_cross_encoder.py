@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import tart
 from tart import Document, Instruction, Query
+from tart.errors import CheckpointError
 from tart.models.cross_encoder import CrossEncoderReranker, fitting_query
 from tart.testing import tiny_sentence_transformer
 from tart.text_format import PRESETS, TextFormat
@@ -119,3 +120,14 @@ def test_a_folder_that_sentence_transformers_saved_is_known_as_a_cross_encoder(t
     plain = CrossEncoder(str(tmp_path / "saved")).predict([("read a file", "some words")])
     scores = tart.load_reranker(tmp_path / "saved").score([(Query("q", "read a file"), Document("d", "some words"))])
     np.testing.assert_allclose(scores, plain, atol=1e-6)
+
+
+def test_a_folder_without_a_head_is_refused_instead_of_scored_at_random(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    cross_encoder_folder(tmp_path / "whole")
+    weights = tmp_path / "whole" / "model.safetensors"
+    body = {name: value for name, value in load_file(weights).items() if "classifier" not in name}
+    save_file(body, weights, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: holds no classification head"):
+        tart.load_reranker(tmp_path / "whole")
