@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 POOL = "berri-pool/1"
 MOST_WORDS = 64  # of a query or document in word matching: the rest of a long text adds little but time
+POOL_WORDS = 16  # of a query in the pool, where any document of its topic will do
 _AT_ONCE = 512  # queries
 
 
@@ -32,9 +33,9 @@ def corpus_of(drafts: Iterable[Draft]) -> dict[str, Text]:
     return corpus
 
 
-def beginning(text: str) -> str:
+def beginning(text: str, words: int = MOST_WORDS) -> str:
     """The first words of a text."""
-    return " ".join(text.split(None, MOST_WORDS)[:MOST_WORDS])
+    return " ".join(text.split(None, words)[:words])
 
 
 def write_word_index(folder: Path, documents: Iterable[Document]) -> None:
@@ -44,10 +45,10 @@ def write_word_index(folder: Path, documents: Iterable[Document]) -> None:
     write_bm25(folder, (Document(one.doc_id, beginning(f"{one.title} {one.text}")) for one in documents))
 
 
-def search_words(index: SparseIndex, queries: list[str], k: int) -> Iterator[Scored]:
+def search_words(index: SparseIndex, queries: list[str], k: int, words: int = MOST_WORDS) -> Iterator[Scored]:
     """BM25 over the beginnings of queries."""
     for start in range(0, len(queries), _AT_ONCE):
-        yield from index.search([beginning(query) for query in queries[start : start + _AT_ONCE]], k)
+        yield from index.search([beginning(query, words) for query in queries[start : start + _AT_ONCE]], k)
 
 
 def build_pool(folder: Path, documents: Iterable[tuple[Document, str]], key: str) -> None:
@@ -98,7 +99,7 @@ class Pool:
 
     def of_other_tasks(
         self, queries: list[str], elsewhere: frozenset[str], k: int
-    ) -> Iterator[list[tuple[Document, float]]]:
+    ) -> Iterator[Iterator[tuple[Document, float]]]:
         """For each query the nearest documents that belong to none but some tasks, with their BM25 scores.
 
         Args:
@@ -106,9 +107,9 @@ class Pool:
             elsewhere: the tasks.
             k: how many are looked at.
         """
-        for scored in search_words(self._index, queries, k):
+        for scored in search_words(self._index, queries, k, POOL_WORDS):
             rows = zip(scored.rows.tolist(), scored.scores.tolist(), strict=True)
-            yield [(self.documents.at(row), score) for row, score in rows if elsewhere.issuperset(self._owners[row])]
+            yield ((self.documents.at(row), score) for row, score in rows if elsewhere.issuperset(self._owners[row]))
 
 
 def elsewhere(task: TaskCard, cards: Mapping[str, TaskCard]) -> frozenset[str]:

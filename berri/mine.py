@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from berri.corpus import Pool, search_words, write_word_index
-from berri.draft import Draft, Text, normalised
+from berri.draft import Draft, Text
 from berri.near import LIKENESS, likeness, words_of
 from tart.index.dense import DenseIndex
 from tart.retrieval.protocols import FloatArray, Scored
@@ -42,6 +43,13 @@ class Corpus:
     texts: Mapping[str, Text]
     classes: Mapping[str, frozenset[str]]
     vectors: FloatArray | None
+    _words: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def words(self, doc_id: str) -> frozenset[str]:
+        """The words of a document, looked up once."""
+        if doc_id not in self._words:
+            self._words[doc_id] = words_of(self.texts[doc_id].text)
+        return self._words[doc_id]
 
 
 def mine(
@@ -75,9 +83,9 @@ def mine(
             hard = []
             for origin, scored in zip(lists, found, strict=True):
                 ids = [names[row] for row in scored.rows.tolist()[: 2 * DEPTH]]
-                hard += [[name, origin, score] for name, score in judge.passing(ids, scored.scores.tolist())[:KEPT]]
-            near = [[one.title, one.text, score] for one, score in other if judge.may_be_wrong(one.text)]
-            yield {"group": draft.group, "hard": hard, "others": near[:OTHERS]}
+                hard += [[name, origin, score] for name, score in judge.passing(ids, scored.scores.tolist())]
+            near = ([one.title, one.text, score] for one, score in other if judge.may_be_wrong(words_of(one.text)))
+            yield {"group": draft.group, "hard": hard, "others": list(islice(near, OTHERS))}
 
 
 def _search_vectors(documents: FloatArray, queries: FloatArray) -> Iterator[Scored]:
@@ -91,30 +99,29 @@ class _Judge:
 
     def __init__(self, draft: Draft, corpus: Corpus) -> None:
         self._corpus = corpus
-        self._right = {text.document().doc_id for text in (*draft.positives, *draft.allowed)}
-        self._right_texts = draft.right() | {normalised(draft.query)}
-        self._right_words = [words_of(text.text) for text in draft.positives]
+        right = (*draft.positives, *draft.allowed)
+        self._right = {text.document().doc_id for text in right}
+        self._right_words = [words_of(text) for text in (draft.query, *(one.text for one in right))]
         self._classes = frozenset(draft.classes)
 
-    def may_be_wrong(self, text: str) -> bool:
-        """Neither equal to what is right, or to the query, nor nearly."""
-        if normalised(text) in self._right_texts:
-            return False
-        words = words_of(text)
+    def may_be_wrong(self, words: frozenset[str]) -> bool:
+        """Neither the words of what is right, or of the query, nor nearly."""
         return all(likeness(words, right) < LIKENESS for right in self._right_words)
 
     def passing(self, ids: list[str], scores: list[float]) -> list[tuple[str, float]]:
-        """The candidates that score clearly less than the positive, best first."""
-        best = max((score for name, score in zip(ids, scores, strict=False) if name in self._right), default=None)
-        listed = [(name, score) for name, score in zip(ids, scores, strict=False) if self._fits(name)]
-        if best is None:  # the positive is not among them: all score more than it
-            return listed[-LAST:] if len(ids) >= DEPTH else listed
-        return [(name, score) for name, score in listed if score < MARGIN * best] or listed[-LAST:]
+        """The best candidates that score clearly less than the positive, best first, `KEPT` at most."""
+        listed = list(zip(ids, scores, strict=False))
+        best = max((score for name, score in listed if name in self._right), default=None)
+        last = (one for one in reversed(listed) if self._fits(one[0]))
+        if best is None and len(ids) >= DEPTH:  # the positive is not among them: all score more than it
+            return list(islice(last, LAST))[::-1]
+        clear = (one for one in listed if (best is None or one[1] < MARGIN * best) and self._fits(one[0]))
+        return list(islice(clear, KEPT)) or list(islice(last, LAST))[::-1]
 
     def _fits(self, name: str) -> bool:
         if name in self._right or not self._classes.isdisjoint(self._corpus.classes.get(name, ())):
             return False
-        return self.may_be_wrong(self._corpus.texts[name].text)
+        return self.may_be_wrong(self._corpus.words(name))
 
 
 def classes_of(drafts: Iterable[Draft]) -> dict[str, frozenset[str]]:
