@@ -1,6 +1,6 @@
 """collect: cards and files in, a collection of training examples out.
 
-read -> clean -> decontaminate -> draft -> split by query -> cap -> instruct -> mine -> denoise -> shards. Each stage's
+read -> clean -> decontaminate -> draft -> cap -> split by query -> mine -> denoise -> instruct -> shards. Each stage's
 rows are kept in a work folder until the collection is whole: a run that was killed goes on where it stopped.
 """
 
@@ -86,8 +86,8 @@ def collect(
     drafts = {
         name: stages.make_drafts(work, card, built.values(), records[card.source.name]) for name, card in built.items()
     }
-    dev, split_counts = _split(drafts, settings)
     kept = _keep(work, drafts, settings)
+    dev, split_counts = _split(kept, settings)
     mined = _mine(work, built, kept, settings)
     made = [
         Made(built[name], kept[name], mined[name], records[built[name].source.name], drafts[name]) for name in built
@@ -153,9 +153,9 @@ def _against_key(folders: tuple[Path, ...]) -> str:
     return hashlib.sha256("".join(sha256_file(path) for path in files).encode()).hexdigest()
 
 
-def _split(drafts: Mapping[str, Step], settings: Settings) -> tuple[set[str], Counter[str]]:
+def _split(kept: Mapping[str, Step], settings: Settings) -> tuple[set[str], Counter[str]]:
     counts: Counter[str] = Counter()
-    queries = ((row["group"], row["query"]) for step in drafts.values() for row in step.rows())
+    queries = ((row["group"], row["query"]) for step in kept.values() for row in step.rows())
     return split_queries(queries, settings.seed, settings.dev_share, counts), counts
 
 
