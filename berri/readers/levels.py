@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from berri.files import SourceFiles
 from berri.readers.registry import reader
 from berri.record import Rows
@@ -62,19 +60,3 @@ def read_parallel(files: SourceFiles, *, original: str, others: str, field: str)
             raise DataError(f"has {len(texts):,} lines, {original} has {len(lines):,}", path=files.folder / name)
     for number, line in enumerate(lines):
         yield {"original": line, field: [texts[number] for texts in versions.values()]}
-
-
-@reader("alternatives")
-def read_alternatives(
-    files: SourceFiles, *, pattern: str, first: str, second: str, label: str, same: list[str]
-) -> Rows:
-    """JSON lines of two texts with a label: `first` with `second` as `same` or, by the label, as `other`."""
-    for name in files.matching(pattern):
-        for number, line in files.lines(name):
-            try:
-                item = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                files.bad(f"not valid JSON ({error})", name, number)
-                continue
-            kind = "same" if str(item.get(label)) in same else "other"
-            yield {"first": item.get(first), kind: item.get(second)}
