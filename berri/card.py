@@ -213,8 +213,8 @@ def _source(table: TomlTable, name: str) -> Source:
     )
     for step in source.text_steps:
         table.check("text_steps", step, TEXT_STEPS.__contains__, " or ".join(TEXT_STEPS))
-    if not source.files and source.reader != "hub":
-        raise table.error("files", "wanted at least one [[source.files]]; only the reader 'hub' needs none")
+    if not source.files and not source.reader.startswith("hub"):
+        raise table.error("files", "wanted at least one [[source.files]]; only readers of the hub need none")
     table.finish()
     return source
 

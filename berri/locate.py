@@ -2,81 +2,136 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import http.client
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from berri.card import Source, SourceFile
 from berri.files import MOST_BYTES, OnBad, SourceFiles, refuse
-from tart.errors import DataError, DownloadError
+from tart.errors import DataError, DownloadError, TartError
 from tart.files import atomic_write, sha256_file
 from tart.models.packaged import cache_folder
 
-TRIES, WAIT, TIMEOUT = 3, 2.0, 30.0  # seconds
+TRIES, WAIT, TIMEOUT = 3, 2.0, 30.0  # seconds; the wait doubles from try to try
+HUB = Path("huggingface.co/datasets")  # what errors call the place of rows that have no file of ours
+
+_hashed: dict[Path, tuple[tuple[int, int], str]] = {}
 
 
 def locate(source: Source, mirror: Path | None, download: bool, on_bad: OnBad = refuse) -> SourceFiles:
-    """The files of a source.
+    """The files of a source: its folder in the mirror if all are there, else its folder in the cache.
 
     Args:
         source: its facts.
         mirror: a folder with one folder for each source; None if there is none.
-        download: whether what the mirror lacks may come from its address; it is kept in the cache.
+        download: whether files that are neither in the mirror nor in the cache may come from their addresses. They
+            are kept in the cache.
         on_bad: gets each bad row.
 
     Raises:
-        DataError: a file of the mirror has another sha256 than the card wants.
-        DownloadError: a file is neither in the mirror nor to be had.
+        DataError: a file has another sha256 than the card wants.
+        DownloadError: a file is neither here nor to be had; or the source is on the hub and nothing is downloaded.
     """
-    names = [file.name for file in source.files]
-    here = None if mirror is None else mirror / source.name
-    if here is not None and (here.is_dir() or not download):
-        for file in source.files:
-            _check(here / file.name, file)
-        return SourceFiles(here, names, on_bad)
+    if not source.files:
+        if not download:
+            raise DownloadError(f"{source.name} comes from the hub, and nothing is downloaded")
+        return SourceFiles(HUB, (), on_bad)
+    names = [_safe_name(file) for file in source.files]
     cache = cache_folder() / "sources" / source.name
+    places = [cache] if mirror is None else [mirror / source.name, cache]
+    folder = next((place for place in places if all((place / name).is_file() for name in names)), None)
+    if folder is None:
+        folder = cache
+        for file in source.files:
+            if not (cache / file.name).is_file():
+                _download(file, cache / file.name, places[0] / file.name, download)
     for file in source.files:
-        if not (cache / file.name).is_file():
-            _download(file, cache / file.name, download)
-        _check(cache / file.name, file)
-    return SourceFiles(cache, names, on_bad)
+        _check(folder / file.name, file.sha256)
+    return SourceFiles(folder, names, on_bad)
 
 
-def _check(path: Path, file: SourceFile) -> None:
-    if not path.is_file():
-        raise DownloadError(f"{path}: no such file")
-    found = sha256_file(path)
-    if found != file.sha256:
-        raise DataError(
-            f"has the sha256 {found}, the card wants {file.sha256}: another revision, or damaged", path=path
-        )
+def _safe_name(file: SourceFile) -> str:
+    name = PurePosixPath(file.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise DataError(f"the file name {file.name!r} points outside the source's folder")
+    return file.name
 
 
-def _download(file: SourceFile, path: Path, download: bool) -> None:
-    if not file.url:
-        raise DownloadError(f"{file.name} has no address of its own; put it into a mirror (--mirror)")
+def _check(path: Path, wanted: str) -> None:
+    """Hash a file, once in a run as long as its size and time stay."""
+    status = path.stat()
+    state = (status.st_size, status.st_mtime_ns)
+    if path not in _hashed or _hashed[path][0] != state:
+        _hashed[path] = (state, sha256_file(path))
+    found = _hashed[path][1]
+    if found != wanted:
+        problem = f"has the sha256 {found}, the card wants {wanted}: another revision, or damaged"
+        raise DataError(f"{problem}; put the right file there, or remove it to have it downloaded", path=path)
+
+
+def _download(file: SourceFile, path: Path, looked_for: Path, download: bool) -> None:
     if not download:
-        raise DownloadError(f"{file.name} is not here, and nothing is downloaded")
+        raise DownloadError(f"{looked_for}: no such file, and nothing is downloaded")
+    if not file.url:
+        raise DownloadError(f"{looked_for}: no such file, and it has no address of its own; it has to be in a mirror")
     for attempt in range(TRIES):
+        if attempt:
+            time.sleep(WAIT * 2 ** (attempt - 1))
         try:
-            answer = urllib.request.urlopen(file.url, timeout=TIMEOUT)  # noqa: S310 (cards take https addresses only)
-            with answer, atomic_write(path) as target:
-                _copy(answer, target, file)
-            break
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            if attempt == TRIES - 1 or isinstance(error, urllib.error.HTTPError):
-                raise DownloadError(f"{file.url}: can't be downloaded ({error})") from error
-            time.sleep(WAIT * 2**attempt)
-    found = sha256_file(path)
-    if found != file.sha256:
-        path.unlink()
-        raise DownloadError(f"{file.url}: came with the sha256 {found}, the card wants {file.sha256}")
+            _fetch(file, path)
+            return
+        except TartError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
+            if final or attempt == TRIES - 1:
+                advice = "put the file into a mirror, or try again"
+                raise DownloadError(f"{file.url}: can't be downloaded ({error}); {advice}") from error
 
 
-def _copy(answer: BinaryIO, target: BinaryIO, file: SourceFile) -> None:
-    shutil.copyfileobj(answer, target, 1 << 20)
-    if target.tell() > MOST_BYTES:
-        raise DownloadError(f"{file.url}: has over {MOST_BYTES:,} bytes")
+def _fetch(file: SourceFile, path: Path) -> None:
+    """One try. The file takes its name only when all its bytes came and have the right hash."""
+    digest = hashlib.sha256()
+    with open_url(file.url) as answer, atomic_write(path) as target:
+        _copy(answer, target, digest, file.url)
+        if digest.hexdigest() != file.sha256:
+            problem = f"came with the sha256 {digest.hexdigest()}, the card wants {file.sha256}; it was not kept"
+            raise DataError(problem, path=file.url)
+
+
+def _copy(answer: Any, target: BinaryIO, digest: Any, url: str) -> None:
+    length = answer.headers.get("Content-Length")
+    done = 0
+    while block := answer.read(1 << 20):
+        done += len(block)
+        if done > MOST_BYTES:
+            raise DownloadError(f"{url}: has over {MOST_BYTES:,} bytes; it was not kept")
+        digest.update(block)
+        target.write(block)
+    if length is not None and done != int(length):
+        raise ConnectionError(f"only {done:,} of {int(length):,} bytes came")
+
+
+def open_url(url: str) -> Any:
+    """Open an https address; redirects to anything else are refused.
+
+    Raises:
+        DownloadError: if the address, or where it leads, isn't https.
+        OSError: if the network fails.
+    """
+    if not url.startswith("https://"):
+        raise DownloadError(f"{url}: wanted an https address")
+    return urllib.request.build_opener(_HttpsOnly).open(url, timeout=TIMEOUT)
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.startswith("https://"):
+            raise DownloadError(f"{req.full_url}: leads to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -94,7 +94,7 @@ def read_jsonl(
             except (ValueError, RecursionError) as error:
                 files.bad(f"not valid JSON ({error})", name, number)
                 continue
-            yield from _row(files, name, number, item, fields, where or {})
+            yield from row_of(files, name, number, item, fields, where or {})
 
 
 @reader("json")
@@ -128,7 +128,7 @@ def read_json(
         if not isinstance(content, list):
             raise DataError("wanted a list or an object of rows", path=files.folder / name, field=items or None)
         for number, item in enumerate(content, start=1):
-            yield from _row(files, name, number, item, fields, where or {})
+            yield from row_of(files, name, number, item, fields, where or {})
 
 
 @reader("lines")
@@ -166,9 +166,10 @@ def look_up(item: Any, key: str) -> Any:
     return item
 
 
-def _row(
+def row_of(
     files: SourceFiles, name: str, number: int, item: Any, fields: Mapping[str, str], where: Mapping[str, list[Any]]
 ) -> Iterator[dict[str, str | list[str] | None]]:
+    """The row of an item, if it fits: what is wrong with it goes to `files.bad`."""
     if not isinstance(item, dict):
         files.bad(f"wanted an object, found {type(item).__name__}", name, number)
         return
