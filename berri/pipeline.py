@@ -86,6 +86,11 @@ def collect(
     drafts = {
         name: stages.make_drafts(work, card, built.values(), records[card.source.name]) for name, card in built.items()
     }
+    for name in [name for name, step in drafts.items() if not step.facts["rows"]]:
+        missing[name] = "no record with its query and document is left"
+        del drafts[name], built[name]
+    if not built:
+        raise DataError("nothing is left to collect: " + "; ".join(f"{name}: {why}" for name, why in missing.items()))
     kept = _keep(work, drafts, settings)
     dev, split_counts = _split(kept, settings)
     mined = _mine(work, built, kept, settings)

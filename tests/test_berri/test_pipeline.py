@@ -210,3 +210,16 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(
     subprocess.run(command, check=True, capture_output=True)
     assert killed
     assert hashes(tmp_path / "killed" / "out") == hashes(collection.folder)
+
+
+def test_a_task_that_loses_all_its_records_is_listed_and_the_rest_is_built(
+    tmp_path: Path, mirror: Path, cards: dict[str, TaskCard]
+) -> None:
+    test = tmp_path / "tests"
+    test.mkdir()
+    dishes = [json.loads(line)["dish"] for line in (mirror / "recipes" / "rows.jsonl").read_text().splitlines()]
+    rows = [json.dumps({"_id": str(number), "text": dish}) for number, dish in enumerate(dishes)]
+    (test / "queries.jsonl").write_text("\n".join(rows) + "\n")
+    made = collect(tmp_path / "left", settings(mirror, against=(test,)), cards=cards)
+    assert list(made.tasks) == ["papers-abstract-to-gist", "papers-abstract-to-title"]
+    assert made.manifest["not_built"] == {"recipes-dish": "no record with its query and document is left"}
