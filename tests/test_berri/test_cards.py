@@ -66,7 +66,7 @@ def test_there_are_at_least_a_hundred_cards_over_many_domains_and_intents() -> N
     assert len(CARDS) >= 100
     assert len({card.domain for card in CARDS.values()}) >= 12
     assert len({card.intent for card in CARDS.values()}) >= 10
-    assert sum(bool(card.family) for card in CARDS.values()) >= 25
+    assert sum(bool(siblings(card, CARDS)) for card in CARDS.values()) >= 25
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -140,6 +140,22 @@ def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "one.toml").write_text(GOOD)
     (tmp_path / "two.toml").write_text(GOOD)
     with pytest.raises(DataError, match=r"two\.toml: field 'toy-a-to-b': a task of this name is in one\.toml too"):
+        load_cards(tmp_path)
+
+
+def test_a_wording_of_two_tasks_that_want_other_documents_for_a_query_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "toy.toml"
+    second = GOOD[GOOD.index("[[task]]") :].replace('name = "toy-a-to-b"', 'name = "toy-a-to-c"')
+    other = second.replace('document = "b"', 'document = "c"').replace("b.", "c.").replace("Which b", "Which c")
+    path.write_text(GOOD + other.replace('"The b of this a", "A b"', '"The c", "a B"').replace('"A b"', '"a B"'))
+    with pytest.raises(DataError, match=r"toy\.toml: 'a b' stands for toy-a-to-b and for toy-a-to-c"):
+        load_cards(tmp_path)
+    path.write_text(GOOD + second)  # the same document for the query: one wish under two names
+    assert list(load_cards(tmp_path)) == ["toy-a-to-b", "toy-a-to-c"]
+
+
+def test_a_folder_without_cards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no card"):
         load_cards(tmp_path)
 
 

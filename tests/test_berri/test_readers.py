@@ -206,3 +206,13 @@ def test_parallel_versions_must_be_equally_long(tmp_path: Path) -> None:
     (tmp_path / "a.s1").write_text("3\n")
     with pytest.raises(DataError, match=r"a\.s1: has 1 lines, a\.orig has 2"):
         rows("parallel", files, original="a.orig", others="a.s*", field="simple")
+
+
+def test_a_summary_is_taken_apart_around_its_abstract(tmp_path: Path) -> None:
+    good = json.dumps({"q": "We do it.", "d": "On It We do it. They liked it."}) + "\n"
+    (tmp_path / "a.jsonl").write_text(good)
+    wanted = [{"abstract": "We do it.", "title": "On It", "reception": "They liked it."}]
+    assert rows("scisummnet", SourceFiles(tmp_path, ["a.jsonl"])) == wanted
+    (tmp_path / "a.jsonl").write_text(good + '{"q": "We do it.", "d": "Other words"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:2: field 'd': wanted an abstract, and a summary that holds it"):
+        rows("scisummnet", SourceFiles(tmp_path, ["a.jsonl"]))
