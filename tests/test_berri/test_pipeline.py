@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -184,12 +182,23 @@ def test_an_unknown_task_is_refused_with_near_names(tmp_path: Path, mirror: Path
 
 
 CHILD = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from berri.card import load_cards
 from berri.pipeline import collect
 from berri.settings import Settings
-base = Path(sys.argv[1])
+base, left = Path(sys.argv[1]), [int(sys.argv[2])]
+def dying(name):
+    real = getattr(os, name)
+    def call(*arguments, **named):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **named)
+    setattr(os, name, call)
+dying("fsync")
+dying("replace")
+dying("rename")
 settings = Settings(mirror=base / "mirror", download=False, model=None, dev_share=0.2)
 collect(base / "killed" / "out", settings, cards=load_cards(base / "cards"))
 """
@@ -198,17 +207,16 @@ collect(base / "killed" / "out", settings, cards=load_cards(base / "cards"))
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(
     tmp_path: Path, mirror: Path, cards: dict[str, TaskCard], collection: Collection
 ) -> None:
-    generator, killed = random.Random(7), 0
-    command = [sys.executable, "-c", CHILD, str(tmp_path)]
-    for _ in range(6):
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(generator.uniform(0.3, 2.0))
-        if child.poll() is None:
-            os.kill(child.pid, signal.SIGKILL)
-            killed += 1
-        child.wait()
-    subprocess.run(command, check=True, capture_output=True)
-    assert killed
+    """Killed just before data reach the disk or a file gets its name, at moments that no machine's speed decides."""
+    generator = random.Random(7)
+
+    def run(calls: int) -> int:
+        command = [sys.executable, "-c", CHILD, str(tmp_path), str(calls)]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+    killed = sum(run(generator.randint(1, 8)) == -signal.SIGKILL for _ in range(6))
+    assert killed > 1
+    assert run(0) == 0
     assert hashes(tmp_path / "killed" / "out") == hashes(collection.folder)
 
 
