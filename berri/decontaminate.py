@@ -20,7 +20,7 @@ from berri.against import TestText
 from berri.draft import normalised
 from berri.near import LEAST_WORDS, LIKENESS, Hashes, bands_of, likeness, word_hashes
 from berri.record import Record
-from berri.seeded import text_hash
+from tart.seeded import text_hash
 
 RUN = 13  # words
 _POWERS = np.cumprod(np.full(RUN, 0x9E3779B97F4A7C15, dtype=np.uint64), dtype=np.uint64)

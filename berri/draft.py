@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from berri.card import TaskCard
 from berri.record import Record
-from berri.seeded import text_hash
 from tart.collection import Document
+from tart.seeded import text_hash
 
 CLASS_FIELD = "class"
 """Records of one class are about the same: a document of the query's own class is never its negative."""

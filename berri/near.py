@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from berri.draft import normalised
-from berri.seeded import text_hash
+from tart.seeded import text_hash
 
 Hashes = npt.NDArray[np.uint64]
 BANDS, ROWS = 16, 4  # texts that share 8 of 10 words meet in at least one of 16 bands of 4 rows with p = 0.9999

@@ -8,10 +8,10 @@ from typing import Any
 
 from berri.card import TaskCard
 from berri.draft import Draft, Text, normalised
-from berri.seeded import seeded
 from tart.collection import Query
 from tart.example import Negative, NegativeKind, TrainingExample
 from tart.instruction import Instruction
+from tart.seeded import seeded
 
 GIVEN, HARD, RANDOM = 2, 4, 1  # of each kind at most
 OPPOSITES, SIBLINGS, OTHERS = 2, 3, 1

@@ -28,7 +28,6 @@ from berri.locate import locate
 from berri.settings import Settings
 from berri.split import split_queries
 from berri.steps import Step
-from berri.vectors import encode_texts
 from berri.write import write_collection
 from tart.collection import Query
 from tart.errors import DataError, DownloadError, StorageError
@@ -37,6 +36,7 @@ from tart.manifest import NAME, read_manifest
 from tart.models.load import load_encoder, load_reranker
 from tart.progress import progress
 from tart.shards import KIND, Collection
+from tart.text_vectors import encode_texts
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

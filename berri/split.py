@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from berri.near import LEAST_WORDS, LIKENESS, bands_of, likeness, words_of
-from berri.seeded import seeded
+from tart.seeded import seeded
 
 DEV_SHARE = 0.04
 LARGEST = 0.005  # share of all queries in one cluster beyond which it goes to train: a template, not a topic

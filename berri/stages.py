@@ -18,10 +18,10 @@ from berri.files import SourceFiles
 from berri.mine import Corpus, classes_of, mine
 from berri.readers import find_reader
 from berri.record import Record
-from berri.seeded import text_hash
 from berri.steps import Step
-from berri.vectors import TextVectors
 from tart.errors import DataError
+from tart.seeded import text_hash
+from tart.text_vectors import TextVectors
 
 FORMAT = 1  # raised when a change of the code changes what stages write: finished steps are then done again
 

@@ -39,7 +39,7 @@ class TextVectors:
         wanted = np.fromiter(hashes, dtype=np.uint64)
         rows = np.minimum(np.searchsorted(self._hashes, wanted), max(len(self._hashes) - 1, 0))
         if len(wanted) and (not len(self._hashes) or (self._hashes[rows] != wanted).any()):
-            raise DataError("a text has no vector; remove the work folder and collect again")
+            raise DataError("a text has no vector; remove the work folder and begin again")
         return np.asarray(self._vectors[rows], dtype=np.float32)
 
     @classmethod
