@@ -1,4 +1,4 @@
-"""The command line: tart index | search | demo | info | export.
+"""The command line: tart index | search | demo | info | export | train.
 
 Results go to stdout, everything else to stderr. Exit code 0: fine; 1: a TartError, told in one line; 2: wrong usage.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from tart.errors import ConfigError, TartError
+from tart.training.cli import train_app
 
 if TYPE_CHECKING:
     from tart.collection import Query
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(train_app, name="train")
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Short name, folder, or hub id.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")]
@@ -187,7 +189,7 @@ def run_app(commands: typer.Typer, *, told: str = "") -> NoReturn:
 
 def main() -> NoReturn:
     """Entry point of the command `tart`."""
-    run_app(app)
+    run_app(app, told="tart")
 
 
 if __name__ == "__main__":

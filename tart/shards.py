@@ -180,7 +180,38 @@ class Collection:
             ConfigError: unknown split or task.
             DataError: a damaged file.
         """
+        path = self.part(split, task)
+        return iter(()) if path is None else read_examples(path)
+
+    def part(self, split: Split, task: str) -> Path | None:
+        """The file of a task's examples; None if the split has no part of it.
+
+        Raises:
+            ConfigError: unknown split or task.
+        """
         if split not in SPLITS or task not in self.tasks:
             raise ConfigError(f"no split {split!r} of task {task!r}; there are {', '.join(self.tasks)}")
         name = f"{split}/{task}.parquet"
-        return read_examples(self.folder / name) if name in self.manifest["parts"] else iter(())
+        return self.folder / name if name in self.manifest["parts"] else None
+
+
+def read_table(collection: Collection, split: Split, task: str) -> pa.Table:
+    """One shard as an Arrow table; an empty one if the split has no part of the task.
+
+    Raises:
+        ConfigError: unknown split or task.
+        DataError: a damaged file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = collection.part(split, task)
+    if path is None:
+        return _schema().empty_table()
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"damaged ({' '.join(str(error).split())[:200]}); collect it again", path=path) from None
+    if table.schema != _schema():
+        raise DataError("has other columns than a shard of training examples", path=path)
+    return table

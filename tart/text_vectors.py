@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from tart.index.documents import load_array
 from tart.retrieval.protocols import FloatArray
 
 PART = 8192  # texts encoded together
-Encode = Callable[[Sequence[str]], FloatArray]
+T = TypeVar("T")
 
 
 class TextVectors:
@@ -49,13 +50,17 @@ class TextVectors:
 
 
 def encode_texts(
-    folder: Path, texts: dict[int, str], encode: Encode, model_hash: str, advance: Callable[[int], None]
+    folder: Path,
+    texts: dict[int, T],
+    encode: Callable[[Sequence[T]], FloatArray],
+    model_hash: str,
+    advance: Callable[[int], None],
 ) -> None:
     """Encode texts that have no vectors yet.
 
     Args:
         folder: keeps the parts and, at the end, all vectors in one file.
-        texts: hash -> text.
+        texts: hash -> text, of whatever type `encode` takes.
         encode: texts to vectors, shape (n, dim).
         model_hash: changes with the model.
         advance: told how many texts are done, part by part.

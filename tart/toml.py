@@ -17,7 +17,14 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
-_KINDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+_KINDS = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a table",
+    list: "a list",
+}
 
 
 def read_toml(path: str | Path) -> TomlTable:

@@ -1,0 +1,123 @@
+"""A batch of a bi-encoder: queries, the distinct documents of all of them, and which document may be wrong for which.
+
+What may not be a negative is masked: further positives of the query, near duplicates of a positive, what is right for
+the same query under a compatible instruction, and, without an instruction, under any. What is right for the same query
+under another wish stays: it is what teaches to listen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tart.collection import Document
+from tart.retrieval.protocols import FloatArray
+from tart.training.examples import Drawn
+
+Mask = npt.NDArray[np.bool_]
+LIKENESS = 0.8  # shared words by all words, from which on two documents are near duplicates
+
+
+class Relations(NamedTuple):
+    """How n queries and m documents stand to each other.
+
+    Args:
+        positive: shape (n,): the column of each query's positive.
+        candidate: shape (n, m): the positive, and what is wrong for sure.
+        right_kind: shape (n, m): what is of the kind that the instruction wants, right or wrong; all without one.
+        own: shape (n, m): the query's own negatives and positive, vetted when they were collected.
+    """
+
+    positive: npt.NDArray[np.int64]
+    candidate: Mask
+    right_kind: Mask
+    own: Mask
+
+
+def distinct_documents(drawn: Sequence[Drawn]) -> list[Document]:
+    """The documents of a batch, each once, in the order of their first appearance."""
+    return list({document.doc_id: document for one in drawn for document in one.documents}.values())
+
+
+def relations(
+    drawn: Sequence[Drawn], documents: Sequence[Document], compatible: Mapping[str, frozenset[str]]
+) -> Relations:
+    """Which documents are positives, candidates and of the right kind for which query.
+
+    Args:
+        drawn: the examples, one a row.
+        documents: one a column; they hold every document of the examples.
+        compatible: task -> the tasks whose documents satisfy its instructions too, itself among them.
+    """
+    column = {document.doc_id: number for number, document in enumerate(documents)}
+    shape = (len(drawn), len(documents))
+    positive = np.array([column[one.positive.doc_id] for one in drawn], dtype=np.int64)
+    right, right_kind, own = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    kinds: dict[str, set[int]] = defaultdict(set)  # task -> columns of its kind of document
+    answers: dict[str, list[Drawn]] = defaultdict(list)  # group -> the examples that ask it
+    for row, one in enumerate(drawn):
+        kinds[one.task].update(column[document.doc_id] for document in (one.positive, *one.right_kind))
+        answers[one.group].append(one)
+        own[row, [column[document.doc_id] for document in one.documents]] = True
+    for row, one in enumerate(drawn):
+        fitting = compatible.get(one.task, frozenset({one.task}))
+        for task in fitting:
+            right_kind[row, list(kinds.get(task, ()))] = True
+        for other in answers[one.group]:
+            if other.task in fitting or one.query.instruction is None:
+                known = (other.positive.doc_id, *other.others)
+                right[row, [column[name] for name in known if name in column]] = True
+        if one.query.instruction is None:
+            right_kind[row] = True
+    right |= near_duplicates([one.positive for one in drawn], documents)
+    candidate = ~right
+    candidate[np.arange(len(drawn)), positive] = True
+    right_kind[np.arange(len(drawn)), positive] = True
+    return Relations(positive, candidate, right_kind, own)
+
+
+def guarded(found: Relations, base_scores: FloatArray, share: float) -> Mask:
+    """The candidates without in-batch documents of the right kind that the base scores about as high as the positive.
+
+    Args:
+        found: the relations.
+        base_scores: shape (n, m), the base's cosines.
+        share: of the positive's score, from which on a document may be right.
+
+    Source: the margin is that of arXiv 2407.15831, applied to in-batch documents.
+    """
+    rows = np.arange(len(found.positive))
+    limit = share * base_scores[rows, found.positive]
+    doubtful = found.right_kind & ~found.own & (base_scores > limit[:, None])
+    return found.candidate & ~doubtful
+
+
+def near_duplicates(some: Sequence[Document], others: Sequence[Document]) -> Mask:
+    """Which pairs share at least `LIKENESS` of their words, shape (len(some), len(others))."""
+    words = {document.doc_id: _words(document) for document in (*some, *others)}
+    number: dict[str, int] = {}
+    for one in words.values():
+        for word in one:
+            number.setdefault(word, len(number))
+    left, right = (_rows([words[document.doc_id] for document in side], number) for side in (some, others))
+    shared = left @ right.T
+    union = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - shared
+    close: Mask = shared >= LIKENESS * np.maximum(union, 1)
+    return close
+
+
+def _words(document: Document) -> frozenset[str]:
+    text = f"{document.title} {document.text}".casefold()
+    return frozenset(re.findall(r"\w+", text)) or frozenset({text})
+
+
+def _rows(sets: Sequence[frozenset[str]], number: Mapping[str, int]) -> FloatArray:
+    rows: Any = np.zeros((len(sets), len(number)), dtype=np.float32)
+    for row, words in enumerate(sets):
+        rows[row, [number[word] for word in words]] = 1
+    return np.asarray(rows, dtype=np.float32)

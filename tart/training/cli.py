@@ -1,0 +1,30 @@
+"""The command line: tart train dual | full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+train_app = typer.Typer(
+    help="Train a model on a collection, as a recipe says; the same command goes on after a kill.", no_args_is_help=True
+)
+
+Recipe = Annotated[str, typer.Option("--recipe", "-r", help="One of the project's, or a .toml file.")]
+Data = Annotated[Path, typer.Option("--data", "-d", help="A collection, as `berri collect` writes it.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The model folder to make.")]
+Changes = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values other than the recipe's.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew, whatever is there.")]
+
+
+@train_app.command()
+def dual(
+    data: Data, output: Output, recipe: Recipe = "mini", changes: Changes = None, overwrite: Overwrite = False
+) -> None:
+    """Train a bi-encoder (TART-dual)."""
+    from tart.training.dual import train_dual
+    from tart.training.recipe import read_recipe
+    from tart.training.settings import DualRecipe
+
+    print(train_dual(read_recipe(DualRecipe, recipe, changes or ()), data, output, overwrite=overwrite))

@@ -1,0 +1,127 @@
+"""The batches of a bi-encoder's training as a map-style dataset: item i is what one process encodes in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from tart.collection import Document
+from tart.seeded import text_hash
+from tart.text_format import TextFormat
+from tart.text_vectors import TextVectors
+from tart.training.batch import Relations, distinct_documents, guarded, relations
+from tart.training.examples import Drawn, Examples, draw
+from tart.training.sampling import Schedule
+from tart.training.settings import DualRecipe
+
+Tokenize = Callable[[list[str], int], list[list[int]]]
+
+
+class BaseVectors:
+    """The base's vectors of all queries (without instruction) and documents of a collection.
+
+    Args:
+        queries: by the hash of the query's text.
+        documents: by that of title and text.
+    """
+
+    def __init__(self, queries: TextVectors, documents: TextVectors) -> None:
+        self._queries, self._documents = queries, documents
+
+    def of(self, drawn: Sequence[Drawn], documents: Sequence[Document]) -> tuple[Any, Any]:
+        """Those of a batch: shapes (n, dim) and (m, dim), of length 1."""
+        asked = self._queries.of(text_hash(one.query.text) for one in drawn)
+        return asked, self._documents.of(text_hash(one.title, one.text) for one in documents)
+
+
+class DualBatches(Dataset[dict[str, Any]]):
+    """Batches by number: a pure function of the recipe, the collection and the number.
+
+    Args:
+        examples: what to train on.
+        recipe: the recipe.
+        text_format: joins instruction and query.
+        tokenizer: of the model, from transformers.
+        world: how many processes share a step: item i is the part i % world of step i // world.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        recipe: DualRecipe,
+        text_format: TextFormat,
+        tokenizer: Any,
+        world: int = 1,
+    ) -> None:
+        self._examples, self._recipe, self._format = examples, recipe, text_format
+        self._tokenizer, self._world = tokenizer, world
+        self.base: BaseVectors | None = None  # set where a term of the loss needs them
+        self._schedule = Schedule(examples.groups(), recipe.data, recipe.loop.batch_size, recipe.seed)
+        tasks = examples.collection.tasks
+        self._compatible = {name: frozenset({name, *facts.get("compatible", ())}) for name, facts in tasks.items()}
+
+    def __len__(self) -> int:
+        return self._recipe.loop.steps * self._world
+
+    def drawn(self, step: int) -> list[Drawn]:
+        """The examples of a step, all processes together."""
+        epoch, places = self._schedule.batch(step)
+        tasks = self._examples.collection.tasks
+        return [
+            draw(self._examples.at(place), tasks[place.task], self._recipe.data, self._recipe.seed, epoch)
+            for place in places
+        ]
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """Tokens `query_*` and `document_*` of one process's part, and `label`: what the loss needs of the batch."""
+        step, part = divmod(number, self._world)
+        drawn = self.drawn(step)
+        queries = self._tokens([self._format.query_text(one.query) for one in drawn], self._recipe.model.query_tokens)
+        order = sorted(range(len(drawn)), key=lambda row: len(queries[row]))
+        drawn, queries = [drawn[row] for row in order], [queries[row] for row in order]
+        documents = distinct_documents(drawn)
+        texts = self._tokens([self._format.document_text(one) for one in documents], self._recipe.model.document_tokens)
+        order = sorted(range(len(documents)), key=lambda row: len(texts[row]))
+        documents, texts = [documents[row] for row in order], [texts[row] for row in order]
+        found = relations(drawn, documents, self._compatible)
+        return {
+            **self._padded("query_", self._share(queries, part)),
+            **self._padded("document_", self._share(texts, part)),
+            "label": {
+                **self._labels(found, drawn, documents),
+                "world": self._world,
+                "step": step,
+                "ids": [one.example_id for one in drawn],
+            },
+        }
+
+    def _labels(self, found: Relations, drawn: list[Drawn], documents: list[Document]) -> dict[str, Any]:
+        candidate, more = found.candidate, dict[str, Any]()
+        if self.base is not None:
+            asked, answers = self.base.of(drawn, documents)
+            more = {"base_queries": torch.from_numpy(asked), "base_documents": torch.from_numpy(answers)}
+            if self._recipe.loss.guard:
+                candidate = guarded(found, np.asarray(asked @ answers.T), self._recipe.loss.guard)
+        return {
+            "positive": torch.from_numpy(found.positive),
+            "candidate": torch.from_numpy(candidate),
+            "right_kind": torch.from_numpy(found.right_kind),
+            **more,
+        }
+
+    def _share(self, tokens: list[list[int]], part: int) -> list[list[int]]:
+        """Every `world`-th text from `part` on; the last one comes again where the parts differ in length."""
+        length = -(-len(tokens) // self._world)
+        return [tokens[min(row * self._world + part, len(tokens) - 1)] for row in range(length)]
+
+    def _tokens(self, texts: list[str], limit: int) -> list[list[int]]:
+        found = self._tokenizer(texts, truncation=True, max_length=limit, padding=False, verbose=False)
+        return list(found["input_ids"])
+
+    def _padded(self, prefix: str, tokens: list[list[int]]) -> dict[str, torch.Tensor]:
+        padded = self._tokenizer.pad({"input_ids": tokens}, return_tensors="pt")
+        return {f"{prefix}{name}": value for name, value in padded.items()}

@@ -1,0 +1,138 @@
+"""The loss of a bi-encoder: what a batch's vectors are pushed towards.
+
+Terms, each with a weight of the recipe:
+
+1. contrast: a query chooses its positive among its candidates (InfoNCE).
+2. choose_query: a positive chooses its query among those for which it is wrong; the same query under another wish is
+   one of them (arXiv 2505.21439).
+3. leash: the order among documents of the right kind stays the base's (KL divergence).
+4. pin: the content part of a vector stays the base's vector.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sentence_transformers.base.losses.gradcache import CachedLossMixin
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tart.retrieval.protocols import Similarity
+from tart.training.settings import LossSettings
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class DualLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
+    """Encodes the queries and documents of a batch, length bucket by length bucket, and weighs the terms.
+
+    Args:
+        model: the bi-encoder.
+        settings: terms and weights.
+        similarity: of the model: "cosine" or "dot".
+        content: how many first dimensions are the base's content; the whole vector for a plain bi-encoder.
+        token_budget: tokens encoded together.
+        grad_cache: encode twice instead of keeping activations: equal gradients, memory that doesn't grow.
+
+    Source: GradCache is arXiv 2101.06983, as sentence-transformers implements it.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        settings: LossSettings,
+        *,
+        similarity: Similarity,
+        content: int,
+        token_budget: int,
+        grad_cache: bool,
+    ) -> None:
+        super().__init__()
+        self.model, self.settings, self.similarity, self.content = model, settings, similarity, content
+        self.mini_batch_size, self.mini_batch_num_tokens = 0, token_budget
+        self.uses_gradient_cache = grad_cache
+
+    def forward(self, features: list[dict[str, Tensor]], labels: dict[str, Any]) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            features: tokens of the queries, then of the documents, each sorted by length; of this process's share.
+            labels: what `tart.training.batches` gives with them: relations and base vectors of the whole batch.
+        """
+        if self.uses_gradient_cache:
+            return self.forward_cached(features, labels)
+        reps = [[part for part, _ in self.embed_minibatch_iter(one, True, False)] for one in features]
+        return self.calculate_loss(reps, labels)
+
+    def calculate_loss(
+        self, reps: list[list[Tensor]], labels: dict[str, Any], *, with_backward: bool = False
+    ) -> Tensor:
+        """The loss of the vectors of all length buckets; with `with_backward` also its gradient, detached."""
+        queries, documents = (_gathered(torch.cat(parts).float(), labels) for parts in reps)
+        queries, documents = queries[: len(labels["positive"])], documents[: labels["candidate"].shape[1]]
+        loss = sum(self.terms(queries, documents, labels).values(), torch.zeros((), device=queries.device))
+        if with_backward:
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+        return loss
+
+    def terms(self, queries: Tensor, documents: Tensor, labels: dict[str, Any]) -> dict[str, Tensor]:
+        """Each term, weighted.
+
+        Args:
+            queries: shape (n, dim).
+            documents: shape (m, dim).
+            labels: `positive` (n,), `candidate`, `right_kind` (n, m); `base_queries` (n, base dim) and
+                `base_documents` (m, base dim), of length 1, where a term needs them.
+        """
+        settings, widths = self.settings, (queries.shape[1], *self.settings.matryoshka)
+        found: dict[str, Tensor] = {}
+        for width in widths:
+            scores = self._scores(queries[:, :width], documents[:, :width]) / settings.temperature
+            for name, value in self._contrast(scores, labels).items():
+                found[name] = found.get(name, torch.zeros_like(value)) + value / len(widths)
+            if width == queries.shape[1] and settings.leash:
+                found["leash"] = settings.leash * self._leash(scores * settings.temperature, labels)
+        if settings.pin:
+            pinned = zip((queries, documents), (labels["base_queries"], labels["base_documents"]), strict=True)
+            apart = [1 - functional.cosine_similarity(one[:, : self.content], base) for one, base in pinned]
+            found["pin"] = settings.pin * torch.stack([one.mean() for one in apart]).sum()
+        return found
+
+    def _scores(self, queries: Tensor, documents: Tensor) -> Tensor:
+        if self.similarity == "cosine":
+            queries, documents = functional.normalize(queries, dim=1), functional.normalize(documents, dim=1)
+        return queries @ documents.T
+
+    def _contrast(self, scores: Tensor, labels: dict[str, Any]) -> dict[str, Tensor]:
+        positive, candidate = labels["positive"], labels["candidate"]
+        chosen = scores.masked_fill(~candidate, -torch.inf)
+        found = {"contrast": functional.cross_entropy(chosen, positive)}
+        if self.settings.choose_query:
+            wrong = candidate[:, positive] & (positive[:, None] != positive[None, :])
+            wrong.fill_diagonal_(True)
+            asked = scores[:, positive].masked_fill(~wrong, -torch.inf).T  # row i: positive i over the queries
+            rows = torch.arange(len(positive), device=scores.device)
+            found["choose_query"] = self.settings.choose_query * functional.cross_entropy(asked, rows)
+        return found
+
+    def _leash(self, scores: Tensor, labels: dict[str, Any]) -> Tensor:
+        """KL(base || model) over the documents of the right kind, mean over queries."""
+        outside, heat = ~labels["right_kind"], self.settings.leash_temperature
+        base = labels["base_queries"] @ labels["base_documents"].T
+        target = (base / heat).masked_fill(outside, -torch.inf).softmax(dim=1)
+        order = (scores / heat).masked_fill(outside, -torch.inf).log_softmax(dim=1).masked_fill(outside, 0.0)
+        wanted = target.clamp_min(1e-12).log().masked_fill(outside, 0.0)
+        return (target * (wanted - order)).sum(dim=1).mean()
+
+
+def _gathered(vectors: Tensor, labels: dict[str, Any]) -> Tensor:
+    """The vectors of all processes, with gradient, in the order of the whole batch."""
+    if labels["world"] == 1:
+        return vectors
+    from torch.distributed.nn.functional import all_gather
+
+    parts = torch.stack(all_gather(vectors))  # type: ignore[no-untyped-call]
+    return parts.transpose(0, 1).reshape(-1, vectors.shape[1])  # row r of process p is row r * world + p

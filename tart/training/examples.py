@@ -1,0 +1,151 @@
+"""The training examples of a collection, at hand by task and row, and what one of them becomes in one epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tart.collection import Document, Query
+from tart.errors import ConfigError, DataError
+from tart.example import Negative, NegativeKind, TrainingExample
+from tart.instruction import Instruction
+from tart.seeded import seeded
+from tart.shards import Collection, Split, of_row, read_table
+from tart.training.settings import DataSettings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Place(NamedTuple):
+    """Where an example is: its task and its row there."""
+
+    task: str
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """An example as one epoch sees it.
+
+    Args:
+        example_id: of the example.
+        task: its task.
+        group: of its query; siblings share it.
+        query: with the wording drawn, or without instruction.
+        positive: the one drawn.
+        others: further right documents, by id: never negatives.
+        right_kind: negatives of the kind that the instruction wants (hard and random ones).
+        wrong_kind: unfollowing ones; none where the instruction was left out.
+    """
+
+    example_id: str
+    task: str
+    group: str
+    query: Query
+    positive: Document
+    others: frozenset[str]
+    right_kind: tuple[Document, ...]
+    wrong_kind: tuple[Document, ...]
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """All of its documents, the positive first."""
+        return (self.positive, *self.right_kind, *self.wrong_kind)
+
+
+class Examples:
+    """The examples of some tasks of a collection, kept as Arrow tables: about as much memory as their text.
+
+    Args:
+        collection: a finished one.
+        split: "train" or "dev".
+        tasks: names; all if empty.
+        levels: tasks of other levels are left out; all if empty.
+
+    Raises:
+        ConfigError: unknown task (near names are suggested).
+        DataError: no example, or a damaged shard.
+    """
+
+    def __init__(
+        self, collection: Collection, split: Split, *, tasks: Sequence[str] = (), levels: Sequence[str] = ()
+    ) -> None:
+        for name in tasks:
+            if name not in collection.tasks:
+                raise ConfigError(f"no task {name!r} in {collection.folder}; there are {', '.join(collection.tasks)}")
+        chosen = tasks or [
+            name for name, facts in collection.tasks.items() if not levels or facts.get("level", "train") in levels
+        ]
+        self.collection = collection
+        tables = {name: read_table(collection, split, name) for name in chosen}
+        self._tables: dict[str, pa.Table] = {name: table for name, table in tables.items() if len(table)}
+        if not self._tables:
+            raise DataError(f"no {split} example of the tasks that are wanted", path=collection.folder)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples each task has."""
+        return {name: len(table) for name, table in self._tables.items()}
+
+    def groups(self) -> Iterator[tuple[Place, str]]:
+        """Each example's place and group."""
+        for name, table in self._tables.items():
+            for row, group in enumerate(table.column("group").to_pylist()):
+                yield Place(name, row), group
+
+    def at(self, place: Place) -> TrainingExample:
+        """The example at a place."""
+        row: dict[str, Any] = self._tables[place.task].slice(place.row, 1).to_pylist()[0]
+        return of_row(row)
+
+    def all(self) -> Iterator[TrainingExample]:
+        """Every example, task by task."""
+        for table in self._tables.values():
+            for batch in table.to_batches(max_chunksize=512):
+                for row in batch.to_pylist():
+                    yield of_row(row)
+
+
+def draw(example: TrainingExample, facts: Mapping[str, Any], settings: DataSettings, seed: int, epoch: int) -> Drawn:
+    """What an example is in one epoch: one wording, one positive, some of its negatives; the same for the same epoch.
+
+    Args:
+        example: the example.
+        facts: of its task, as the manifest has them.
+        settings: how many negatives, which wordings, how often without instruction.
+        seed: of the recipe.
+        epoch: from 0.
+    """
+    random = seeded(seed, "draw", example.example_id, str(epoch))
+    positive = random.choice(example.positives)
+    plain = random.random() < settings.without_instruction
+    wordings = facts["wordings"][: settings.wordings or None]
+    wish = example.query.instruction
+    if plain or not wordings:
+        instruction = None if plain else wish
+    else:
+        text = random.choice(wordings)
+        instruction = Instruction(text, facts["intent"], facts["domain"], facts["unit"])
+    hard = _some(random, _of_kind(example, NegativeKind.HARD), settings.hard)
+    drawn = _some(random, _of_kind(example, NegativeKind.RANDOM), settings.random)
+    wrong = _some(random, _of_kind(example, NegativeKind.UNFOLLOWING), settings.unfollowing)
+    return Drawn(
+        example.example_id,
+        example.task,
+        example.group,
+        Query(example.example_id, example.query.text, instruction),
+        positive,
+        frozenset(one.doc_id for one in example.positives if one.doc_id != positive.doc_id),
+        tuple(one.document for one in (*hard, *drawn)),
+        () if instruction is None else tuple(one.document for one in wrong),
+    )
+
+
+def _of_kind(example: TrainingExample, kind: NegativeKind) -> list[Negative]:
+    return [one for one in example.negatives if one.kind is kind]
+
+
+def _some(random: Any, items: list[Negative], most: int) -> list[Negative]:
+    return items if len(items) <= most else random.sample(items, most)

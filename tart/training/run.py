@@ -1,0 +1,142 @@
+"""The folders of a training run: what was begun with what, and the finished model.
+
+.output.work/       run.json (recipe and collection), checkpoints, TensorBoard logs: a killed run goes on from here
+output/             the model folder: appears whole, with recipe.toml, training.json, curves.png and its card
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tart.errors import StorageError
+from tart.files import atomic_write, new_folder, parse_json_object
+from tart.shards import Collection
+from tart.training.recipe import differences, recipe_text
+
+logger = logging.getLogger(__name__)
+RUN_JSON, TRAINING_JSON, RECIPE_TOML = "run.json", "training.json", "recipe.toml"
+_VERSIONS = ("tart-retrieval", "torch", "transformers", "sentence-transformers")
+
+
+class Run(NamedTuple):
+    """A run that is not finished.
+
+    Args:
+        output: the model folder to make.
+        work: its work folder.
+        config: what the result depends on.
+        collection: what it trains on.
+        overwrite: take the place of an existing model folder.
+    """
+
+    output: Path
+    work: Path
+    config: dict[str, Any]
+    collection: Collection
+    overwrite: bool
+
+    @classmethod
+    def begin(
+        cls, output: Path, recipe: Mapping[str, Any], collection: Collection, *, overwrite: bool = False
+    ) -> Run | None:
+        """Begin a run, or go on with it; None if its output is there already.
+
+        Raises:
+            StorageError: it was made or begun with other settings; the message names what differs.
+        """
+        output = output.absolute()
+        work = output.with_name(f".{output.name}.work")
+        facts = {"recipe": recipe, "collection": collection.manifest["sha256"], "versions": _versions()}
+        config: dict[str, Any] = json.loads(json.dumps(facts))
+        if overwrite:
+            shutil.rmtree(work, ignore_errors=True)
+        elif (output / TRAINING_JSON).is_file():
+            _refuse_other(output, _read(output / TRAINING_JSON)["config"], config)
+            logger.info("%s is there already, made with the same recipe and collection", output)
+            return None
+        elif output.exists():
+            raise StorageError(f"{output}: exists and is no trained model; choose another name")
+        elif (work / RUN_JSON).is_file():
+            _refuse_other(work, _read(work / RUN_JSON), config)
+        work.mkdir(parents=True, exist_ok=True)
+        with atomic_write(work / RUN_JSON) as file:
+            file.write(json.dumps(config, indent=2).encode())
+        return cls(output, work, config, collection, overwrite)
+
+
+def finished_run(
+    run: Run, recipe: Any, model: Any, history: Sequence[Mapping[str, Any]], results: Mapping[str, float]
+) -> Path:
+    """Write the model folder and remove the work folder.
+
+    Args:
+        run: the run.
+        recipe: its recipe.
+        model: what was trained; has `save(folder)`.
+        history: the trainer's log.
+        results: the last development search.
+
+    Raises:
+        StorageError: the disk is full, or the folder is taken.
+    """
+    from tart.training.curves import draw_curves
+    from tart.training.model_card import model_card
+
+    facts = {"config": run.config, "history": list(history), "development": dict(results), "machine": _machine()}
+    facts["finished"] = time.strftime("%Y-%m-%d", time.gmtime())
+    with new_folder(run.output, overwrite=run.overwrite, marker=TRAINING_JSON) as folder:
+        model.save(folder)
+        (folder / RECIPE_TOML).write_text(recipe_text(recipe), encoding="utf-8")
+        (folder / TRAINING_JSON).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        draw_curves(history, folder / "curves.png")
+        (folder / "README.md").write_text(model_card(recipe, facts, run.collection), encoding="utf-8")
+        if (run.work / "runs").is_dir():
+            shutil.copytree(run.work / "runs", folder / "runs")
+    shutil.rmtree(run.work)
+    return run.output
+
+
+def _refuse_other(where: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    found = differences(old, new)
+    if found:
+        raise StorageError(
+            f"{where}: was made otherwise: {'; '.join(found[:5])}; choose another name, or --overwrite to begin anew"
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return parse_json_object(path.read_text(encoding="utf-8"), path)
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _VERSIONS}
+
+
+def _machine() -> dict[str, Any]:
+    import platform
+
+    import torch
+
+    from tart.files import usable_cores
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return {"processor": _processor(), "cores": usable_cores(), "gpu": gpu, "system": platform.system()}
+
+
+def _processor() -> str:
+    import platform
+
+    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

@@ -1,0 +1,116 @@
+"""The loss of a bi-encoder: every term equal to its formula, GradCache equal to the plain gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tart.testing import tiny_sentence_transformer
+from tart.training.dual_loss import DualLoss
+from tart.training.settings import LossSettings
+
+QUERIES = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+DOCUMENTS = torch.tensor([[0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
+SCORES = [[0.8, 0.0, 1.0], [0.96, 0.8, 0.6]]
+
+
+def labels(**more: Any) -> dict[str, Any]:
+    given = {
+        "positive": torch.tensor([0, 1]),
+        "candidate": torch.tensor([[True, True, False], [True, True, True]]),
+        "right_kind": torch.tensor([[True, False, True], [False, True, True]]),
+        "world": 1,
+    }
+    return {**given, **more}
+
+
+def terms(settings: LossSettings, similarity: Any = "dot", content: int = 2, **more: Any) -> dict[str, float]:
+    model = tiny_sentence_transformer(dim=8)
+    loss = DualLoss(model, settings, similarity=similarity, content=content, token_budget=64, grad_cache=False)
+    return {name: float(value) for name, value in loss.terms(QUERIES, DOCUMENTS, labels(**more)).items()}
+
+
+def log_sum(*scores: float, heat: float = 0.5) -> float:
+    return math.log(sum(math.exp(score / heat) for score in scores))
+
+
+def test_contrast_is_the_softmax_over_candidates() -> None:
+    wanted = (log_sum(0.8, 0.0) - 0.8 / 0.5 + log_sum(0.96, 0.8, 0.6) - 0.8 / 0.5) / 2
+    assert terms(LossSettings(temperature=0.5)) == pytest.approx({"contrast": wanted}, rel=1e-6)
+
+
+def test_choose_query_is_the_softmax_over_the_queries_for_which_the_document_is_wrong() -> None:
+    """Document 0 is a candidate of query 1, document 1 one of query 0."""
+    wanted = (log_sum(0.8, 0.96) - 0.8 / 0.5 + log_sum(0.8, 0.0) - 0.8 / 0.5) / 2
+    found = terms(LossSettings(temperature=0.5, choose_query=0.3))
+    assert found["choose_query"] == pytest.approx(0.3 * wanted, rel=1e-6)
+
+
+def test_a_document_does_not_choose_among_queries_for_which_it_may_be_right() -> None:
+    candidate = torch.tensor([[True, True, False], [False, True, True]])  # document 0 is masked for query 1
+    wanted = (0.0 + log_sum(0.8, 0.0) - 0.8 / 0.5) / 2
+    found = terms(LossSettings(temperature=0.5, choose_query=1.0), candidate=candidate)
+    assert found["choose_query"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_leash_is_the_divergence_among_documents_of_the_right_kind() -> None:
+    base_queries, base_documents = torch.tensor([[0.0, 1.0], [1.0, 0.0]]), DOCUMENTS
+    found = terms(
+        LossSettings(leash=2.0, leash_temperature=0.5), base_queries=base_queries, base_documents=base_documents
+    )
+
+    def divergence(target: list[float], own: list[float]) -> float:
+        p, q = (torch.softmax(torch.tensor(side) / 0.5, dim=0) for side in (target, own))
+        return float((p * (p / q).log()).sum())
+
+    wanted = (divergence([0.6, 0.0], [0.8, 1.0]) + divergence([0.0, 1.0], [0.8, 0.6])) / 2
+    assert found["leash"] == pytest.approx(2 * wanted, rel=1e-5)
+
+
+def test_pin_is_the_cosine_distance_of_the_content() -> None:
+    base = {"base_queries": torch.tensor([[1.0], [-1.0]]), "base_documents": torch.tensor([[1.0], [1.0], [1.0]])}
+    found = terms(LossSettings(pin=3.0), content=1, **base)
+    assert found["pin"] == pytest.approx(3 * ((0 + 2) / 2 + (0 + 1 + 0) / 3), rel=1e-6)  # the cosine of 0 is 0
+
+
+def test_matryoshka_is_the_mean_over_widths_and_cosine_ignores_length() -> None:
+    settings = LossSettings(temperature=0.5, matryoshka=(1,))
+    short = terms(replace(settings, matryoshka=()), "cosine")["contrast"]
+    narrow = (log_sum(1, 0) - 1 / 0.5 + log_sum(1, 0, 1) - 0 / 0.5) / 2
+    assert terms(settings, "cosine")["contrast"] == pytest.approx((short + narrow) / 2, rel=1e-6)
+
+
+def test_grad_cache_gives_the_plain_loss_and_gradient() -> None:
+    model = tiny_sentence_transformer(dim=8)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # what is dropped depends on the order of the work
+    generator = torch.Generator().manual_seed(0)
+    features = [
+        {
+            "input_ids": torch.randint(5, 90, (rows, width), generator=generator),
+            "attention_mask": torch.ones(rows, width, dtype=torch.long),
+        }
+        for rows, width in ((2, 4), (3, 7))
+    ]
+    base = {"base_queries": functional.normalize(torch.randn(2, 8, generator=generator), dim=1)}
+    base["base_documents"] = functional.normalize(torch.randn(3, 8, generator=generator), dim=1)
+    settings = LossSettings(choose_query=0.5, leash=1.0, pin=1.0)
+    found = []
+    for grad_cache, budget in ((False, 10_000), (False, 8), (True, 8)):
+        loss = DualLoss(model, settings, similarity="cosine", content=8, token_budget=budget, grad_cache=grad_cache)
+        model.zero_grad()
+        value = loss([dict(one) for one in features], labels(**base))
+        value.backward()
+        found.append(
+            (value.item(), torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None]))
+        )
+    assert float(found[0][1].norm()) > 0
+    for value, gradient in found[1:]:
+        assert value == pytest.approx(found[0][0], abs=1e-5)
+        assert torch.allclose(gradient, found[0][1], atol=1e-5)
