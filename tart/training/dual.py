@@ -102,14 +102,15 @@ def _base_vectors(recipe: DualRecipe, batches: DualBatches, collection: Collecti
     from tart.training.dual_batches import BaseVectors
     from tart.training.trainer import chosen_precision
 
-    base, limit = load_encoder(recipe.base), recipe.model.document_tokens
-    base.text_format = replace(base.text_format, max_document_tokens=limit)
+    base, limits = load_encoder(recipe.base), (recipe.model.query_tokens, recipe.model.document_tokens)
+    base.text_format = replace(base.text_format, max_query_tokens=limits[0], max_document_tokens=limits[1])
     queries, documents = dict[int, Query](), dict[int, Document]()
     for step in range(recipe.loop.steps):
         for one in batches.drawn(step):
             queries.setdefault(text_hash(one.query.text), one.query.plain())
             documents.update({text_hash(each.title, each.text): each for each in one.documents})
-    folder = cache_folder() / "base-vectors" / collection.manifest["sha256"][:16] / f"{recipe.seed}-{limit}"
+    name = "-".join(map(str, (recipe.seed, *limits)))
+    folder = cache_folder() / "base-vectors" / collection.manifest["sha256"][:16] / name
     bf16 = chosen_precision(recipe.loop.precision) == "bf16"
     autocast = torch.autocast(base.model.device.type, dtype=torch.bfloat16, enabled=bf16)
     with autocast, progress("Encoding with the base", len(queries) + len(documents), "texts") as advance:
