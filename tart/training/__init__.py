@@ -1,0 +1,1 @@
+"""Training: what goes into sentence-transformers' trainers and what comes out of them."""
