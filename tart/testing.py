@@ -16,7 +16,8 @@ from tart.retrieval.protocols import EncodedText, FloatArray, Similarity
 from tart.text_format import PRESETS, TextFormat
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from transformers import BertConfig
 
 
 class KeywordEncoder:
@@ -105,10 +106,10 @@ def toy_collection() -> TestCollection:
     return TestCollection("toy", Corpus(documents), tuple(queries), qrels)
 
 
-def tiny_tokenizer_words() -> list[str]:
-    """The vocabulary of `tiny_sentence_transformer`: special tokens, characters, and pieces that continue a word."""
+def tiny_tokenizer_words(words: Iterable[str] = ()) -> list[str]:
+    """The vocabulary of tiny models: special tokens, characters, pieces that continue a word, and whole words."""
     characters = [chr(code) for code in range(33, 127)]
-    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{char}" for char in characters)]
+    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{char}" for char in characters), *words]
 
 
 def tiny_sentence_transformer(
@@ -118,6 +119,7 @@ def tiny_sentence_transformer(
     similarity: Similarity = "cosine",
     max_tokens: int = 64,
     include_prompt: bool = True,
+    words: Sequence[str] = (),
 ) -> SentenceTransformer:
     """A BERT with two layers and random weights, whose tokens are single characters; made in memory in a moment.
 
@@ -127,16 +129,54 @@ def tiny_sentence_transformer(
         similarity: what it says of itself.
         max_tokens: where it stops reading.
         include_prompt: whether the tokens of a prompt count in the mean (INSTRUCTOR's don't).
+        words: whole words, lower case, that are one token each.
     """
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from tokenizers import BertWordPieceTokenizer
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertModel
 
-    words = tiny_tokenizer_words()
-    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=BertWordPieceTokenizer(vocab={word: row for row, word in enumerate(words)})._tokenizer,
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(seed)
+        BertModel(_tiny_config(dim, words)).save_pretrained(folder)
+        _tiny_tokenizer(max_tokens, words).save_pretrained(folder)
+        body = Transformer(folder, max_seq_length=max_tokens)
+    pooling = Pooling(dim, "mean", include_prompt=include_prompt)
+    return SentenceTransformer(modules=[body, pooling], similarity_fn_name=similarity, device="cpu")
+
+
+def tiny_cross_encoder(
+    *, dim: int = 32, seed: int = 0, labels: int = 1, max_tokens: int = 64, words: Sequence[str] = ()
+) -> CrossEncoder:
+    """A cross-encoder on the same BERT, with random weights.
+
+    Args:
+        dim: width of its layers, a multiple of 4.
+        seed: of its weights.
+        labels: 1 for a score, 2 for "not relevant" and "relevant".
+        max_tokens: where it stops reading a pair.
+        words: whole words, lower case, that are one token each.
+    """
+    import torch
+    from sentence_transformers import CrossEncoder
+    from transformers import BertForSequenceClassification
+
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(seed)
+        config = _tiny_config(dim, words)
+        config.num_labels = labels
+        BertForSequenceClassification(config).save_pretrained(folder)
+        _tiny_tokenizer(max_tokens, words).save_pretrained(folder)
+        return CrossEncoder(folder, device="cpu")
+
+
+def _tiny_tokenizer(max_tokens: int, words: Sequence[str]) -> Any:
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: row for row, word in enumerate(tiny_tokenizer_words(words))}
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=BertWordPieceTokenizer(vocab=vocabulary)._tokenizer,
         unk_token="[UNK]",
         pad_token="[PAD]",
         cls_token="[CLS]",
@@ -144,18 +184,16 @@ def tiny_sentence_transformer(
         mask_token="[MASK]",
         model_max_length=max_tokens,
     )
-    config = BertConfig(
-        vocab_size=len(words),
+
+
+def _tiny_config(dim: int, words: Sequence[str]) -> BertConfig:
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=len(tiny_tokenizer_words(words)),
         hidden_size=dim,
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=2 * dim,
         max_position_embeddings=512,
     )
-    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(seed)
-        BertModel(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        body = Transformer(folder, max_seq_length=max_tokens)
-    pooling = Pooling(dim, "mean", include_prompt=include_prompt)
-    return SentenceTransformer(modules=[body, pooling], similarity_fn_name=similarity, device="cpu")
