@@ -1,7 +1,7 @@
-"""The toy world: a collection, made in a moment, in which one query wants four kinds of documents by instruction.
+"""The toy world: a collection, made in a moment, in which one query wants eight kinds of documents by instruction.
 
 A query is three made-up words. For each kind there is one document about it: the same words among others that only
-documents of that kind have. Whoever hears the query alone can't tell the four apart; the instruction says which is
+documents of that kind have. Whoever hears the query alone can't tell the eight apart; the instruction says which is
 wanted, in words that no document has. A model of two tiny layers learns it from random weights in a minute.
 """
 
@@ -49,6 +49,26 @@ _KINDS = {
         ("find a similar question", "who asked the same", "a duplicate of this", "i need a duplicate"),
         ("find who asked a duplicate", "a similar question please"),
     ),
+    "table": _Kind(
+        "column row total percent sum average cell header",
+        ("find a table", "show me the figures", "numbers on it", "i need figures"),
+        ("show me a table", "find numbers"),
+    ),
+    "story": _Kind(
+        "once was king old forest went home night",
+        ("find a tale", "tell me its legend", "a tale on it please", "i need a legend"),
+        ("tell me a tale", "find its legend"),
+    ),
+    "law": _Kind(
+        "shall court section party hereby liable clause act",
+        ("find the statute", "which rule governs it", "a statute please", "i need the rule"),
+        ("find which rule governs it", "the statute please"),
+    ),
+    "recipe": _Kind(
+        "stir bake cup oven salt butter spoon minutes",
+        ("find a dish", "how is it cooked", "a dish made of it", "i need something cooked"),
+        ("a dish please", "find how it is cooked"),
+    ),
 }
 _LETTERS = "bdfgklmnprst", "aeiou"
 _CONTENT = ["".join(parts) for parts in product(*_LETTERS, *_LETTERS)][::45]
@@ -62,15 +82,15 @@ def toy_words() -> list[str]:
 
 
 def write_toy_world(folder: str | Path, *, train: int = 400, dev: int = 50, seed: int = 0) -> Collection:
-    """Write a collection of four tasks over the same queries.
+    """Write a collection of eight tasks over the same queries.
 
-    Each example has one positive, three hard negatives (right kind, other query), three unfollowing ones (the query's
+    Each example has one positive, three hard negatives (right kind, other query), seven unfollowing ones (the query's
     documents of the other kinds) and one random one. Dev queries share their words with train queries, not their
     combination.
 
     Args:
         folder: of the collection; it must not exist.
-        train: queries for training; four times as many examples.
+        train: queries for training; eight times as many examples.
         dev: queries on the development side.
         seed: of everything.
 

@@ -1,0 +1,190 @@
+"""Training a bi-encoder on the toy world: it listens, it resumes to the byte, and what comes out loads everywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tart.collection import Query
+from tart.errors import CheckpointError, ConfigError, DataError, StorageError
+from tart.files import sha256_file
+from tart.instruction import Instruction
+from tart.models.load import load_encoder
+from tart.shards import Collection
+from tart.testing import tiny_sentence_transformer
+from tart.training.development import DevelopmentSearch
+from tart.training.dual import train_dual
+from tart.training.recipe import read_recipe
+from tart.training.settings import DualRecipe
+from tart.training.toy import toy_words, write_toy_world
+
+SHORT = ("loop.steps=12", "save_every=4", "batch_size=8", "log_every=2")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy collection and the tiny base."""
+    root = tmp_path_factory.mktemp("toy")
+    write_toy_world(root / "collection", train=200, dev=30)
+    tiny_sentence_transformer(dim=64, words=toy_words()).save(str(root / "base"))
+    return root
+
+
+def recipe(world: Path, *changes: str) -> DualRecipe:
+    return read_recipe(DualRecipe, "toy", [f"base={json.dumps(str(world / 'base'))}", *changes])
+
+
+def train(world: Path, output: Path, *changes: str) -> Path:
+    return train_dual(recipe(world, *changes), world / "collection", output)
+
+
+def search(world: Path, model: Path) -> dict[str, float]:
+    return DevelopmentSearch(Collection(world / "collection"), tasks=0).evaluate(load_encoder(model))
+
+
+@pytest.fixture(scope="module")
+def listening(world: Path) -> Path:
+    return train(world, world / "listening", "loop.steps=250")
+
+
+def test_it_learns_to_listen(world: Path, listening: Path) -> None:
+    before, after = search(world, world / "base"), search(world, listening)
+    assert before["pooled_own"] < 0.5 < 0.9 < after["pooled_own"]
+    assert after["pooled_held_out"] > 0.9 and after["pooled_other"] < 0.3
+    assert after["closed_own"] > 0.9
+
+
+def test_swapping_the_instruction_swaps_the_result(world: Path, listening: Path) -> None:
+    encoder, collection = load_encoder(listening), Collection(world / "collection")
+    example = next(collection.examples("dev", "toy-code"))
+    title = next(one for one in collection.examples("dev", "toy-title") if one.group == example.group)
+    both = encoder.encode_documents([example.positives[0], title.positives[0]])
+    wishes = ("find a python function", "name a title for it")
+    asked = encoder.encode_queries([Query("q", example.query.text, Instruction(wish)) for wish in wishes])
+    assert np.argmax(asked @ both.T, axis=1).tolist() == [0, 1]
+
+
+def test_without_other_kinds_among_the_negatives_it_falls_short(world: Path, listening: Path) -> None:
+    """Batches of one task and no unfollowing negatives: nothing tells that the kind matters."""
+    deaf = train(world, world / "deaf", "loop.steps=250", "unfollowing=0", "family_share=0.0", "task_share=1.0")
+    lost = search(world, listening)["pooled_own"] - search(world, deaf)["pooled_own"]
+    assert lost > 0.25, f"only {lost:.2f} are lost"
+
+
+def test_kind_dimensions_keep_the_content_and_learn_the_kind(world: Path) -> None:
+    """A frozen base, and dimensions beside its own: documents keep their vector, closed quality stays, pooled rises."""
+    changes = ("loop.steps=150", "kind_dimensions=16", "kind_hidden=32", "freeze=body", "leash=1.0", "guard=0.95")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TART_CACHE", str(world / "cache"))
+        model = load_encoder(train(world, world / "kind", *changes))
+    base = load_encoder(world / "base")
+    vectors, content = model.encode_documents(["bad fed"]), base.encode_documents(["bad fed"])
+    assert (base.dim, model.dim, model.similarity) == (64, 80, "dot")
+    assert np.allclose(vectors[:, :64], content / np.linalg.norm(content), atol=1e-6)
+    before, after = search(world, world / "base"), search(world, world / "kind")
+    assert after["pooled_own"] > before["pooled_own"] + 0.2 and after["closed_own"] > before["closed_own"] - 0.02
+
+
+def test_what_comes_out_is_a_plain_folder(listening: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    plain, ours = SentenceTransformer(str(listening), device="cpu"), load_encoder(listening)
+    query = Query("q", "bad fed", Instruction("find a table"))
+    assert np.allclose(plain.encode(["find a table [SEP] bad fed"]), ours.encode_queries([query]), atol=1e-6)
+    names = {path.name for path in listening.rglob("*")}
+    assert {"model.safetensors", "tart.json", "recipe.toml", "training.json", "curves.png", "README.md"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+
+
+def _train_until_killed(world: Path, output: Path, kill_at: int) -> None:
+    """In a process of its own: train, and die at some call."""
+    from tart.training import trainer
+
+    torch.set_num_threads(1)
+    calls = 0
+
+    def counted(function):
+        def call(*args, **more):
+            nonlocal calls
+            calls += 1
+            if calls == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **more)
+
+        return call
+
+    for name in ("training_step", "_save_checkpoint", "_save_optimizer_and_scheduler", "_save_rng_state"):
+        setattr(trainer.TartTrainer, name, counted(getattr(trainer.TartTrainer, name)))
+    trainer.write_manifest = counted(trainer.write_manifest)
+    train(world, output, *SHORT)
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(world: Path, tmp_path: Path) -> None:
+    """Twelve steps and three checkpoints of four calls each: killed in steps, between files, before the manifest."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tart.training.dual", "tart.training.trainer", "tart.training.dual_loss"])
+
+    def run(output: Path, kill_at: int) -> int | None:
+        process = context.Process(target=_train_until_killed, args=(world, output, kill_at))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    assert run(tmp_path / "unbroken", 0) == 0
+    for kill_at in (6, 8, 3, 7):  # a save's second call; a step after a checkpoint; and so on
+        assert run(tmp_path / "killed", kill_at) == -signal.SIGKILL
+    assert run(tmp_path / "killed", 0) == 0
+    hashes = [sha256_file(tmp_path / name / "model.safetensors") for name in ("unbroken", "killed")]
+    assert hashes[0] == hashes[1]
+
+
+def test_another_recipe_or_collection_is_refused_with_the_difference(world: Path, listening: Path) -> None:
+    assert train(world, listening, "loop.steps=250") == listening  # the same: nothing is done
+    with pytest.raises(StorageError, match=r"recipe\.loop\.steps: 250 became 9"):
+        train(world, listening, "loop.steps=9")
+
+
+def test_a_base_that_does_not_fit_is_refused(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"reads 64 tokens, model\.document_tokens wants 100"):
+        train(world, tmp_path / "out", "document_tokens=100")
+
+
+def test_tasks_that_are_not_there_are_refused(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no task 'news'"):
+        train(world, tmp_path / "out", 'data.tasks=["news"]')
+
+
+def test_fp16_needs_a_gpu(world: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        train(world, tmp_path / "out", "precision=fp16")
+
+
+def test_a_flipped_byte_in_a_shard_is_found(world: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(world / "collection", tmp_path / "collection")
+    part = tmp_path / "collection" / "train" / "toy-code.parquet"
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(DataError, match=r"toy-code\.parquet: damaged: its sha256"):
+        train_dual(recipe(world, *SHORT), tmp_path / "collection", tmp_path / "out")
+
+
+def test_a_loss_that_is_not_a_number_stops_with_step_and_examples(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tart.training.dual_loss import DualLoss
+
+    monkeypatch.setattr(DualLoss, "terms", lambda *args: {"contrast": torch.tensor(float("nan"), requires_grad=True)})
+    with pytest.raises(DataError, match=r"the loss of step 0 is not a finite number; its examples are toy-\w+:"):
+        train(world, tmp_path / "out", *SHORT)

@@ -1,0 +1,79 @@
+"""Recipes: those of the project hold, a wrong key or value is named, changes from the command line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tart.errors import ConfigError, DataError
+from tart.training.recipe import differences, read_recipe, recipe_names, recipe_text
+from tart.training.settings import DualRecipe
+
+DUAL = [name for name in recipe_names() if not name.endswith("full")]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "own.toml"
+        path.write_text('kind = "dual"\nname = "own"\n' + text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", DUAL)
+def test_the_projects_recipes_are_read_and_written_back_as_they_are(name: str, tmp_path: Path) -> None:
+    found = read_recipe(DualRecipe, name)
+    (tmp_path / "copy.toml").write_text(recipe_text(found))
+    assert read_recipe(DualRecipe, tmp_path / "copy.toml") == found
+
+
+def test_changes_take_toml_values_or_bare_words_by_key_or_by_table_and_key(recipe) -> None:
+    path = recipe("[loop]\nsteps = 5\n")
+    found = read_recipe(DualRecipe, path, ["steps=7", "loss.temperature=0.1", "base=mpnet", 'data.tasks=["a"]'])
+    assert (found.loop.steps, found.loss.temperature, found.base, found.data.tasks) == (7, 0.1, "mpnet", ("a",))
+    assert found == replace(found, loop=replace(found.loop, steps=7))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[loop]\nstep = 5\n", "'loop.step': unknown key; did you mean steps"),
+        ('[loop]\nsteps = "many"\n', "'loop.steps': wanted a whole number, found 'many'"),
+        ("[loop]\nsteps = 0\n", "loop.steps: wanted at least 1, got 0"),
+        ('[data]\nmixing = "fair"\n', "wanted proportional or temperature or uniform, found 'fair'"),
+        ("[loss]\nguard = 1.5\n", "loss.guard: wanted between 0 and 1, got 1.5"),
+        ('[model]\nfreeze = "body"\n', "a frozen body leaves nothing to train"),
+        ("[data]\ntasks = [1]\n", "wanted a list of str, found [1]"),
+    ],
+)
+def test_what_is_wrong_is_named(recipe, text: str, problem: str) -> None:
+    path = recipe(text)
+    with pytest.raises(DataError) as caught:
+        read_recipe(DualRecipe, path)
+    assert str(path) in str(caught.value) and problem in str(caught.value)
+
+
+def test_a_recipe_for_another_kind_of_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('kind = "full"\nname = "own"\n')
+    with pytest.raises(DataError, match="is a recipe for 'full'; this command takes those for 'dual'"):
+        read_recipe(DualRecipe, tmp_path / "own.toml")
+
+
+def test_unknown_names_get_near_ones() -> None:
+    with pytest.raises(ConfigError, match="unknown recipe 'mimi'; did you mean mini"):
+        read_recipe(DualRecipe, "mimi")
+    with pytest.raises(ConfigError, match=r"unknown setting 'stepz=3'.*loop\.steps"):
+        read_recipe(DualRecipe, "toy", ["stepz=3"])
+    with pytest.raises(ConfigError, match="wanted key=value"):
+        read_recipe(DualRecipe, "toy", ["steps"])
+    with pytest.raises(DataError, match=r"command line.*wanted a whole number, found 'many'"):
+        read_recipe(DualRecipe, "toy", ["steps=many"])
+
+
+def test_differences_name_the_key_and_both_values() -> None:
+    old, new = {"loop": {"steps": 5, "seed": 1}, "a": 1}, {"loop": {"steps": 6, "seed": 1}, "a": 1}
+    assert differences(old, new) == ["loop.steps: 5 became 6"] and differences(old, old) == []
