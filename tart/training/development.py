@@ -175,7 +175,7 @@ class DevelopmentSearch:
         return found
 
     def candidates(self, encoder: Encoder, depth: int = 20) -> Candidates:
-        """What a reranker gets: the best documents of a bi-encoder for each query without instruction, pooled and closed.
+        """What a reranker gets: the best documents for each query without instruction, of the pool and of its corpus.
 
         Args:
             encoder: the first stage.

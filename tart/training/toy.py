@@ -140,7 +140,10 @@ def _examples(kind: str, topics: Sequence[tuple[str, ...]], random: Random) -> I
         negatives = [
             *(Negative(_document(kind, one), NegativeKind.HARD, "bm25", 1.0) for one in hard),
             *(Negative(_document(other, topic), NegativeKind.UNFOLLOWING, "sibling") for other in siblings),
-            *(Negative(_document(kind, one), NegativeKind.RANDOM, "random") for one in random.sample(far, 1)),
+            *(
+                Negative(_document(kind, one), NegativeKind.RANDOM, "random")
+                for one in random.sample(far, min(1, len(far)))
+            ),
         ]
         name, wish = f"toy-{kind}", random.choice(_KINDS[kind].wordings)
         query = Query(f"{name}:{text}", text, Instruction(wish, "fits", "toy", kind))

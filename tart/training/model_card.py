@@ -1,0 +1,192 @@
+"""The README.md of a trained model, written from the facts: nothing in it was typed by hand."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tart.collection import Query
+from tart.instruction import Instruction
+from tart.shards import Collection
+from tart.text_format import TextFormat
+from tart.training.recipe import recipe_text
+from tart.training.settings import DualRecipe
+
+WATTS_PER_CORE, WATTS_PER_GPU = 10, 400
+KNOWN_TASKS = {
+    "ArguAna": "Find an argument that speaks against this one.",
+    "ClimateFEVER": "Find an encyclopedia passage that helps to verify this claim about the climate.",
+    "DBPedia": "Find the introduction of an encyclopedia article on this entity.",
+    "FEVER": "Find an encyclopedia passage that helps to verify this claim.",
+    "FiQA2018": "Find a post of a finance forum that answers this question.",
+    "HotpotQA": "Find an encyclopedia passage that helps to answer this question.",
+    "MSMARCO": "Find a passage from the web that answers this question.",
+    "NFCorpus": "Find an abstract of medical research on this topic.",
+    "NQ": "Find an encyclopedia passage that answers this question.",
+    "QuoraRetrieval": "Find a question that asks the same as this one.",
+    "SCIDOCS": "Find the abstract of a scientific paper that this one would cite.",
+    "SciFact": "Find an abstract of a scientific paper that supports or refutes this claim.",
+    "Touche2020": "Find an argument on this question.",
+    "TRECCOVID": "Find an abstract of research on the coronavirus that answers this question.",
+}
+
+
+def stored_prompts(text_format: TextFormat) -> dict[str, str]:
+    """Prompts for `config_sentence_transformers.json`: plain prefixes that give this project's joined texts exactly.
+
+    Args:
+        text_format: of the model.
+
+    Returns:
+        "query" and "document" as without instruction, and "NAME-query" for known tasks of mteb; none of the latter
+        where the instruction stands behind the query, which a prefix can't express.
+
+    >>> from tart.text_format import PRESETS
+    >>> stored_prompts(PRESETS["tart-dual"])["SciFact-query"]
+    'Find an abstract of a scientific paper that supports or refutes this claim. [SEP] '
+    """
+    plain, after = text_format.plain_query.split("{query}")
+    document, behind = text_format.document.split("{text}")
+    prompts = {} if after or behind else {"query": plain, "document": document}
+    for task, wording in KNOWN_TASKS.items():
+        before, _, last = text_format.query_parts(Query("q", "q", Instruction(wording)))
+        if not last:
+            prompts[f"{task}-query"] = before
+    return prompts
+
+
+def model_card(recipe: Any, facts: Mapping[str, Any], collection: Collection) -> str:
+    """The card of a model.
+
+    Args:
+        recipe: a DualRecipe or FullRecipe.
+        facts: what training.json holds: config, history, development, machine, finished.
+        collection: what it was trained on.
+    """
+    dual = isinstance(recipe, DualRecipe)
+    parts = [
+        *_head(recipe, dual),
+        f"# {recipe.name}",
+        _use(recipe, dual),
+        "## Results on the development split",
+        _results(facts["development"]),
+        "![loss and development measures over the steps](curves.png)",
+        "## Data",
+        *_data(collection, _used(recipe, collection)),
+        "## Training",
+        _training(facts),
+        f"```toml\n{recipe_text(recipe)}```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(recipe: Any, dual: bool) -> Iterator[str]:
+    """The YAML head; JSON strings and lists are YAML's."""
+    task = "sentence-similarity" if dual else "text-ranking"
+    tags = ["sentence-transformers", task, "information-retrieval", "instructions", "tart"]
+    head = {
+        "library_name": "sentence-transformers",
+        "pipeline_tag": task,
+        "base_model": recipe.base,
+        **({"license": recipe.license.lower()} if recipe.license else {}),
+        "language": ["en"],
+        "tags": tags,
+    }
+    yield "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"])
+
+
+def _use(recipe: Any, dual: bool) -> str:
+    what = "bi-encoder" if dual else "reranker (cross-encoder)"
+    loaded = "SentenceTransformer" if dual else "CrossEncoder"
+    call = (
+        'model.encode_query("Find Python source code that does this [SEP] sort a list")'
+        if dual
+        else 'model.rank("Find Python source code that does this [SEP] sort a list", documents)'
+    )
+    return (
+        f"An instruction-aware {what}: it reads what is asked together with a sentence that says what is wanted. "
+        f"Instruction and query are joined as its text format `{recipe.text_format}` says (`tart.json`); documents "
+        f"carry no instruction.\n\n```python\nfrom sentence_transformers import {loaded}\n\n"
+        f'model = {loaded}("FOLDER")\n{call}\n```'
+    )
+
+
+def _results(found: Mapping[str, float]) -> str:
+    rows = {
+        "its own instruction": "own",
+        "a wording never trained with": "held_out",
+        "another task's instruction": "other",
+        "no instruction": "plain",
+    }
+    lines = ["| query with | closed | pooled | wrong kind in the top 10 |", "|---|---|---|---|"]
+    for said, condition in rows.items():
+        closed, pooled, wrong = (found.get(f"{name}_{condition}") for name in ("closed", "pooled", "wrong"))
+        if closed is not None and pooled is not None and wrong is not None:
+            lines.append(f"| {said} | {100 * closed:.1f} | {100 * pooled:.1f} | {100 * wrong:.0f} % |")
+    note = "nDCG@10 x 100. Closed: each task searches its own documents; pooled: those of all tasks, where only the "
+    return (
+        "\n".join(lines) + f"\n\n{note}instruction tells what is wanted. These queries helped to choose the checkpoint."
+    )
+
+
+def _used(recipe: Any, collection: Collection) -> list[str]:
+    """The tasks that were trained on."""
+    names, levels = recipe.data.tasks, recipe.data.levels
+    return [
+        name
+        for name, facts in collection.tasks.items()
+        if facts["examples"]["train"]
+        and (name in names if names else not levels or facts.get("level", "train") in levels)
+    ]
+
+
+def _data(collection: Collection, tasks: Sequence[str]) -> Iterator[str]:
+    facts = collection.tasks
+    count = sum(facts[name]["examples"]["train"] for name in tasks)
+    yield f"{count:,} examples of {len(tasks)} tasks; collection `{collection.manifest['sha256'][:16]}`."
+    removed = collection.manifest.get("removed", {}).get("by_collection", {})
+    against = collection.manifest.get("config", {}).get("against", [])
+    if removed:
+        listed = ", ".join(f"{name} {number:,}" for name, number in removed.items())
+        yield f"Records that overlap with test collections were taken out before: {listed}."
+    elif against:
+        yield "No record overlapped with the test collections that were looked at."
+    else:
+        yield "The collection was not compared with test collections."
+    sources: dict[str, list[str]] = defaultdict(list)
+    for name in tasks:
+        sources[facts[name]["source"]].append(name)
+    lines = ["| source | tasks | license | citation |", "|---|---|---|---|"]
+    for _, names in sorted(sources.items()):
+        one = facts[names[0]]
+        cells = (one["title"], str(len(names)), one["license"], one["citation"])
+        lines.append("| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |")
+    yield "\n".join(lines)
+
+
+def _training(facts: Mapping[str, Any]) -> str:
+    machine, last = facts["machine"], facts["history"][-1] if facts["history"] else {}
+    seconds, steps = float(last.get("train_runtime", 0.0)), int(last.get("step", 0))
+    where = f"{machine['gpu']}, " if machine["gpu"] else ""
+    where += f"{machine['processor']}, {machine['cores']} cores"
+    watts = WATTS_PER_GPU * bool(machine["gpu"]) + WATTS_PER_CORE * machine["cores"]
+    energy = seconds * watts / 3_600_000
+    versions = ", ".join(f"{name} {number}" for name, number in facts["config"]["versions"].items())
+    return (
+        f"{steps:,} steps on {where}; {_span(seconds)} since its last start, evaluation included; finished "
+        f"{facts['finished']}. Energy, estimated with {WATTS_PER_CORE} W a core"
+        f"{f' and {WATTS_PER_GPU} W for the GPU' if machine['gpu'] else ''}: {energy:.2g} kWh. Versions: {versions}."
+    )
+
+
+def _span(seconds: float) -> str:
+    """A length of time to read.
+
+    >>> _span(75.0), _span(7_300.0)
+    ('1 min 15 s', '2 h 1 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
