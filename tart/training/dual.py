@@ -16,6 +16,7 @@ from tart.shards import Collection
 from tart.text_format import named_format
 from tart.text_vectors import TextVectors, encode_texts
 from tart.training.examples import Examples
+from tart.training.model_card import stored_prompts
 from tart.training.run import Run, finished_run
 from tart.training.settings import DualRecipe
 
@@ -91,6 +92,7 @@ def train_dual(
     )
     checkpoint = newest_checkpoint(run.work)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    model.model.prompts.update(stored_prompts(model.text_format))
     with torch.inference_mode():
         return finished_run(run, recipe, model, trainer.state.log_history, development.evaluate(model))
 

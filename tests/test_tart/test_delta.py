@@ -1,0 +1,89 @@
+"""Packed models: put together they are what was packed, and a damaged package or copy is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tart.errors import CheckpointError
+from tart.models import shipped
+from tart.models.bi_encoder import BiEncoder
+from tart.models.delta import PACKED, WEIGHTS, pack_model, put_together
+from tart.models.load import load_encoder
+from tart.testing import tiny_sentence_transformer
+from tart.text_format import PRESETS
+from tart.training.dual_model import build_dual
+from tart.training.settings import ModelSettings
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A base, a model trained from it (widened, some weights moved), and its package."""
+    base, trained, packed = tmp_path / "base", tmp_path / "trained", tmp_path / "packed"
+    tiny_sentence_transformer(dim=16).save(str(base))
+    settings = ModelSettings(kind_dimensions=4, kind_hidden=8, freeze="lower", query_tokens=16, document_tokens=16)
+    model = build_dual(load_encoder(base), settings, PRESETS["tart-dual"], "trained")
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.model.parameters():
+            if weight.requires_grad:
+                weight += 0.01 * torch.randn(weight.shape, generator=generator)
+    model.save(trained)
+    pack_model(trained, base, packed, base_name="minilm")
+    return base, trained, packed
+
+
+def test_it_is_what_was_trained_up_to_a_step_of_eight_bits(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    base, trained, packed = folders
+    put_together(packed, base, tmp_path / "again")
+    one, other = load_encoder(trained), load_encoder(tmp_path / "again")
+    assert isinstance(other, BiEncoder) and other.text_format == one.text_format and other.similarity == "dot"
+    old, new, was = (dict(load_encoder(folder).model.state_dict()) for folder in (trained, tmp_path / "again", base))
+    for name, weight in old.items():
+        start = was.get(name)
+        apart = weight if start is None else weight - start
+        widest = apart.abs().reshape(len(apart), -1).max(dim=1).values if apart.ndim else apart.abs()
+        error = (new[name] - weight).abs().reshape(len(apart), -1).max(dim=1).values
+        assert torch.all(error <= widest / 254 + 1e-7), name
+    texts = ["ab cd", "xy"]
+    assert np.allclose(one.encode_documents(texts), other.encode_documents(texts), atol=1e-2)
+
+
+def test_twice_put_together_it_is_the_same_to_the_byte(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    base, _, packed = folders
+    for name in ("a", "b"):
+        put_together(packed, base, tmp_path / name)
+    files = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
+    assert len(files) > 8
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
+
+
+def test_another_base_or_a_damaged_package_is_refused(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, _, packed = folders
+    tiny_sentence_transformer(dim=16, seed=5).save(str(tmp_path / "other"))
+    with pytest.raises(CheckpointError, match="are not those that were packed"):
+        put_together(packed, tmp_path / "other", tmp_path / "again")
+    content = bytearray((packed / WEIGHTS).read_bytes())
+    content[len(content) // 2] ^= 1
+    (packed / WEIGHTS).write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        put_together(packed, tmp_path / "other", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_damaged_copy_in_the_cache_is_made_anew(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, _, packed = folders
+    monkeypatch.setenv("TART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(shipped, "SHIPPED", packed.parent)
+    monkeypatch.setattr(shipped, "minilm", lambda: base)
+    folder = shipped.shipped_model("packed")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert shipped.shipped_model("packed") == folder
+    assert (folder / "model.safetensors").read_bytes() == whole
+    assert (packed / PACKED).is_file()
