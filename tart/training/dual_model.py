@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _LAYER = re.compile(r"\blayer\.(\d+)\.")
-KIND_SCALE = 0.02  # standard deviation of a new layer's weights
+KIND_SCALE = 0.1  # standard deviation of each dimension of the kind before training: smaller ones learn slowly
 
 
 def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat, name: str) -> BiEncoder:
@@ -81,11 +81,11 @@ def _widened(base: SentenceTransformer, dim: int, settings: ModelSettings) -> Se
     modules.append(Normalize())
     copy = torch.eye(dim)
     if hidden:
-        first = torch.cat([copy, -copy, torch.randn(hidden, dim) / dim**0.5])
+        first = torch.cat([copy, -copy, torch.randn(hidden, dim)])
         modules.append(_dense(first, nn.ReLU(), first_row=2 * dim))
         second = torch.zeros(dim + kind, 2 * dim + hidden)
         second[:dim, :dim], second[:dim, dim : 2 * dim] = copy, -copy
-        second[dim:, 2 * dim :] = KIND_SCALE * torch.randn(kind, hidden)
+        second[dim:, 2 * dim :] = KIND_SCALE / hidden**0.5 * torch.randn(kind, hidden)
         modules.append(_dense(second, nn.Identity(), first_row=dim, first_column=2 * dim))
     else:
         last = torch.cat([copy, KIND_SCALE * torch.randn(kind, dim)])

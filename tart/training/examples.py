@@ -130,7 +130,9 @@ def draw(example: TrainingExample, facts: Mapping[str, Any], settings: DataSetti
         instruction = Instruction(text, facts["intent"], facts["domain"], facts["unit"])
     hard = _some(random, _of_kind(example, NegativeKind.HARD), settings.hard)
     drawn = _some(random, _of_kind(example, NegativeKind.RANDOM), settings.random)
-    wrong = _some(random, _of_kind(example, NegativeKind.UNFOLLOWING), settings.unfollowing)
+    copies = random.random() < settings.copies
+    unfollowing = [one for one in _of_kind(example, NegativeKind.UNFOLLOWING) if copies or one.origin != "query"]
+    wrong = _some(random, unfollowing, settings.unfollowing)
     return Drawn(
         example.example_id,
         example.task,

@@ -35,6 +35,8 @@ class DataSettings:
         hard: hard negatives of an example, at most.
         unfollowing: unfollowing negatives of an example, at most.
         random: random negatives of an example, at most.
+        copies: share of the examples whose unfollowing negatives may be a copy of the query. More of them drown all
+            else: nothing is as near to a query as its copy, and what pushes it away pushes the content away.
         without_instruction: share of the examples that are asked without their instruction.
         wordings: how many wordings of a task are used; 0 means all. Held-out ones never are.
 
@@ -52,13 +54,14 @@ class DataSettings:
     hard: int = 2
     unfollowing: int = 1
     random: int = 0
+    copies: float = 0.1
     without_instruction: float = 0.1
     wordings: int = 0
 
     def __post_init__(self) -> None:
         _within("data.cap", self.cap, 1)
         _within("data.temperature", self.temperature, 1)
-        for name in ("family_share", "task_share", "without_instruction"):
+        for name in ("family_share", "task_share", "copies", "without_instruction"):
             _within(f"data.{name}", getattr(self, name), 0, 1)
         for name in ("hard", "unfollowing", "random", "wordings"):
             _within(f"data.{name}", getattr(self, name), 0)
