@@ -92,6 +92,8 @@ def train_dual(
     )
     checkpoint = newest_checkpoint(run.work)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if not trainer.is_world_process_zero():
+        return Path(output)
     model.model.prompts.update(stored_prompts(model.text_format))
     with torch.inference_mode():
         return finished_run(run, recipe, model, trainer.state.log_history, development.evaluate(model))

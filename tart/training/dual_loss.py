@@ -54,8 +54,8 @@ class DualLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
         self.mini_batch_size, self.mini_batch_num_tokens = 0, token_budget
         self.uses_gradient_cache = grad_cache
 
-    def forward(self, features: list[dict[str, Tensor]], labels: dict[str, Any]) -> Tensor:
-        """The loss of a batch.
+    def forward(self, features: list[dict[str, Tensor]], labels: dict[str, Any]) -> Tensor | dict[str, Tensor]:
+        """The loss of a batch: its terms, which the trainer logs and adds up; with GradCache their sum.
 
         Args:
             features: tokens of the queries, then of the documents, each sorted by length; of this process's share.
@@ -64,19 +64,21 @@ class DualLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
         if self.uses_gradient_cache:
             return self.forward_cached(features, labels)
         reps = [[part for part, _ in self.embed_minibatch_iter(one, True, False)] for one in features]
-        return self.calculate_loss(reps, labels)
+        return self._terms_of(reps, labels)
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: dict[str, Any], *, with_backward: bool = False
     ) -> Tensor:
         """The loss of the vectors of all length buckets; with `with_backward` also its gradient, detached."""
-        queries, documents = (_gathered(torch.cat(parts).float(), labels) for parts in reps)
-        queries, documents = queries[: len(labels["positive"])], documents[: labels["candidate"].shape[1]]
-        loss = sum(self.terms(queries, documents, labels).values(), torch.zeros((), device=queries.device))
+        loss = torch.stack(list(self._terms_of(reps, labels).values())).sum()
         if with_backward:
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
         return loss
+
+    def _terms_of(self, reps: list[list[Tensor]], labels: dict[str, Any]) -> dict[str, Tensor]:
+        queries, documents = (_gathered(torch.cat(parts).float(), labels) for parts in reps)
+        return self.terms(queries[: len(labels["positive"])], documents[: labels["candidate"].shape[1]], labels)
 
     def terms(self, queries: Tensor, documents: Tensor, labels: dict[str, Any]) -> dict[str, Tensor]:
         """Each term, weighted.
