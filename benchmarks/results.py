@@ -39,8 +39,10 @@ from eval.system import System
 from eval.systems import RerankSystem, make_systems
 from eval.task import Pool, Task
 from eval.x2_suite import load_pool
+from tart.collection import Corpus, TestCollection
 from tart.errors import ConfigError, TartError
 from tart.files import atomic_write, sha256_file
+from tart.instruction import Instruction
 from tart.models.load import load_reranker
 from tart.shards import Collection
 from tart.toml import read_toml
@@ -69,14 +71,18 @@ class Measured(NamedTuple):
     queries: int | None = None
 
 
+CODE = Instruction("Find Python source code that does this.", "implements", "programs", "code")
+ELSEWHERE = Task("elsewhere", "beir", TestCollection("elsewhere", Corpus([]), (), {}), (CODE,), "code")
+"""A task without documents or queries, whose wish is the other one where a collection has one wish only."""
+
 COLLECTIONS = {
-    "scifact": Measured("scifact", "SciFact", lambda path: [load_beir(path)], ("nDCG@10", "R@100")),
+    "scifact": Measured("scifact", "SciFact", lambda path: [load_beir(path), ELSEWHERE], ("nDCG@10", "R@100")),
     "x2": Measured("x2.toml", "X² pool", load_pool, queries=500),
     "switch": Measured("switch.toml", "Unit-switch pool", load_pool, queries=300),
     "lotte": Measured(
         "lotte_like",
         "LoTTE's layout, written answers",
-        lambda path: [*load_lotte_suite(path, ["pooled-search", "pooled-forum"])],
+        lambda path: [*load_lotte_suite(path, ["pooled-search", "pooled-forum"]), ELSEWHERE],
         ("Success@5",),
         1000,
     ),

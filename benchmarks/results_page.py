@@ -59,6 +59,11 @@ class System:
         return self.retrieval.endswith("+rerank")
 
     @property
+    def reads_instructions(self) -> bool:
+        """BM25 alone doesn't."""
+        return self.retrieval != "sparse"
+
+    @property
     def pools(self) -> list[str]:
         """Closed, pooled, or both."""
         return list(dict.fromkeys(cell.pool for cell in self.report.cells))
@@ -118,7 +123,7 @@ def write_page(
     parts = [
         Part(title, measure, found)
         for name, (title, measure) in titles.items()
-        if (found := [*_systems(reports / name, baseline)])
+        if (found := [*systems_in(reports / name, baseline)])
     ]
     text = "\n".join(_page(parts, baseline, notes, seed))
     with atomic_write(page) as file:
@@ -145,8 +150,8 @@ def difference(first: Values, second: Values, seed: int) -> tuple[dict[str, Pair
     return compare_values(sides[0], sides[1], {}, seed=seed) if sides[0] else None
 
 
-def _systems(folder: Path, baseline: str) -> Iterator[System]:
-    """BM25 first, then the baseline, then the others; reranked ones last."""
+def systems_in(folder: Path, baseline: str) -> Iterator[System]:
+    """The systems with a report folder below a folder: BM25, the baseline, the others; reranked ones last."""
     found = []
     for path in sorted(folder.glob("*/made_by.json")):
         report = read_report(path.parent)
@@ -168,7 +173,7 @@ def _page(parts: Sequence[Part], baseline: str, notes: Sequence[str], seed: int)
     yield from _worse(parts, baseline, seed)
     yield from _closed(parts, baseline, seed)
     yield from ("## How this was made", "")
-    yield from (f"- {clean(line)}" for line in [*notes, *_provenance(parts)])
+    yield from (f"- {clean(line)}" for line in [*notes, *made_with([one for part in parts for one in part.systems])])
 
 
 def _sizes(part: Part) -> str:
@@ -220,7 +225,9 @@ def _wrong(system: System) -> str:
     return WRONG_UNIT if system.values(WRONG_UNIT, "none", "pooled") else WRONG_TASK
 
 
-def _table(title: str, head: Sequence[str], rows: Sequence[tuple[list[str], PairedDifference]]) -> Iterator[str]:
+def difference_table(
+    title: str, head: Sequence[str], rows: Sequence[tuple[list[str], PairedDifference]]
+) -> Iterator[str]:
     """A table of differences, corrected together."""
     if not rows:
         return
@@ -245,15 +252,16 @@ def _counts(found: PairedDifference) -> str:
 
 def _own_against_others(part: Part, seed: int) -> Iterator[str]:
     rows = []
-    for one in part.systems:
+    for one in (one for one in part.systems if one.reads_instructions):
         pool = one.pools[-1]
         for right in ("own", HELD_OUT):
             for wrong in AGAINST:
                 sides = [one.values(part.measure, name, pool) for name in (right, wrong)]
                 if found := difference(*sides, seed):
                     rows.append(([one.name, right, wrong, pool], found[1]))
-    rows = [row for row in rows if not row[0][0].startswith("bm25") or row[1].mean]  # BM25 doesn't read instructions
-    yield from _table("Is the right instruction better?", ["system", "instruction", "against", "search"], rows)
+    yield from difference_table(
+        "Is the right instruction better?", ["system", "instruction", "against", "search"], rows
+    )
 
 
 def _against_baseline(part: Part, baseline: str, seed: int) -> Iterator[str]:
@@ -269,7 +277,7 @@ def _against_baseline(part: Part, baseline: str, seed: int) -> Iterator[str]:
                     sides = [side.values(measure, condition, pool) for side in (one, base)]
                     if found := difference(*sides, seed):
                         rows.append(([one.name, measure, condition, pool], found[1]))
-    yield from _table(f"Against {clean(baseline)}", ["system", "measure", "instruction", "search"], rows)
+    yield from difference_table(f"Against {clean(baseline)}", ["system", "measure", "instruction", "search"], rows)
 
 
 def _reranked(part: Part, seed: int) -> Iterator[str]:
@@ -290,7 +298,7 @@ def _reranked(part: Part, seed: int) -> Iterator[str]:
                         labels = [one.name, measure, condition, pool, str(found[1].queries), show(value)]
                         rows.append((labels, found[1]))
     head = ["system", "measure", "instruction", "search", "queries", "value"]
-    yield from _table("With the reranker, against the first stage on the same queries", head, rows)
+    yield from difference_table("With the reranker, against the first stage on the same queries", head, rows)
 
 
 def _baseline(part: Part, name: str) -> System | None:
@@ -303,7 +311,7 @@ def _worse(parts: Sequence[Part], baseline: str, seed: int) -> Iterator[str]:
     for part in parts:
         base = _baseline(part, baseline)
         for one in part.systems:
-            if base is None or one is base or one.reranked or one.model == "bm25":
+            if base is None or one is base or one.reranked or not one.reads_instructions:
                 continue
             for pool in one.pools:
                 for condition in ("none", "own"):
@@ -334,7 +342,7 @@ def _closed(parts: Sequence[Part], baseline: str, seed: int) -> Iterator[str]:
     for part in parts:
         base = _baseline(part, baseline)
         for one in part.systems:
-            if base is None or one is base or one.reranked or "closed" not in one.pools or one.model == "bm25":
+            if base is None or one is base or one.reranked or "closed" not in one.pools or not one.reads_instructions:
                 continue
             stock = base.values(part.measure, "none", "closed")
             settings = {name: one.values(part.measure, name, "closed") for name in ("none", "own")}
@@ -347,12 +355,13 @@ def _closed(parts: Sequence[Part], baseline: str, seed: int) -> Iterator[str]:
                     rows.append((label, pair[1]))
     head = ["system", "collection", "task", "better with", f"{clean(baseline)}, none", "value"]
     title = f"Closed sets: the better of no and own instruction, against {clean(baseline)} without"
-    yield from _table(title, head, rows)
+    yield from difference_table(title, head, rows)
 
 
-def _provenance(parts: Sequence[Part]) -> Iterator[str]:
+def made_with(systems: Sequence[System]) -> Iterator[str]:
+    """Machine, versions and code, hashes of models, and what the reports note; each once."""
     machines, hashes = dict[str, None](), dict[str, str]()
-    for one in (system for part in parts for system in part.systems):
+    for one in systems:
         facts = one.report.provenance
         versions, machine = facts["versions"], facts["machine"]
         names = ("python", "torch", "sentence-transformers", "ir-measures")
@@ -364,5 +373,4 @@ def _provenance(parts: Sequence[Part]) -> Iterator[str]:
                 hashes[one.model] = system["model_hash"]
     yield from machines
     yield from (f"{model}: model hash {value[:16]}" for model, value in hashes.items())
-    notes = [note for part in parts for one in part.systems for note in one.report.notes]
-    yield from dict.fromkeys(notes)
+    yield from dict.fromkeys(note for one in systems for note in one.report.notes)

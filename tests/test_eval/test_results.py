@@ -53,7 +53,8 @@ def data(tmp_path: Path) -> Path:
     write_folder(folder / "perspectrum_stance", list(toy.queries))
     (folder / "switch.toml").write_text(
         'name = "toy"\n'
-        '[[tasks]]\nname = "one"\npath = "code"\nunit = "code"\ninstruction = "Find Python source code that does this."\n'
+        '[[tasks]]\nname = "one"\npath = "code"\nunit = "code"\n'
+        'instruction = "Find Python source code that does this."\n'
         '[[tasks]]\nname = "two"\npath = "prose"\nunit = "prose"\ninstruction = "Find prose."\n'
     )
     return folder
