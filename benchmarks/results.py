@@ -208,7 +208,7 @@ def run(options: argparse.Namespace) -> None:
     if options.training:
         tasks = Collection(options.training).tasks.values()
         trained = {plain(text) for task in tasks if task["level"] == "train" for text in task["wordings"]}
-        notes.append(f"{len(trained):,} wordings of the training collection are kept out of the held-out ones")
+        notes.append(f"none of the {len(trained):,} wordings that training has seen is among the held-out ones")
     hashed, wordings = reranker_hash(options.rerank), read_wordings()
     for name in options.collections.split(","):
         if name not in COLLECTIONS:

@@ -182,7 +182,7 @@ def _sizes(part: Part) -> str:
     asked: Counter[str] = Counter()
     for cell in plain.report.cells:
         asked[cell.task] = max(asked[cell.task], *(len(found) for found in cell.values.values()))
-    documents = sum(one["documents"] for one in data)
+    documents = sum({one["corpus_fingerprint"]: one["documents"] for one in data}.values())
     return f"{len(asked)} task{'s' * (len(asked) > 1)}, {documents:,} documents, {sum(asked.values()):,} queries"
 
 
