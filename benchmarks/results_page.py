@@ -273,7 +273,7 @@ def _against_baseline(part: Part, baseline: str, seed: int) -> Iterator[str]:
         measures = [part.measure, P_MRR, *([_wrong(one)] if "pooled" in one.pools else [])]
         for measure in measures:
             for pool in one.pools:
-                for condition in ("none", "own", HELD_OUT):
+                for condition in ("own",) if measure == P_MRR else ("none", "own", HELD_OUT):
                     sides = [side.values(measure, condition, pool) for side in (one, base)]
                     if found := difference(*sides, seed):
                         rows.append(([one.name, measure, condition, pool], found[1]))
@@ -291,7 +291,7 @@ def _reranked(part: Part, seed: int) -> Iterator[str]:
         measures = [part.measure, P_MRR, *([_wrong(one)] if "pooled" in one.pools else [])]
         for measure in measures:
             for pool in one.pools:
-                for condition in ("none", "own"):
+                for condition in ("own",) if measure == P_MRR else ("none", "own"):
                     after, before = (side.values(measure, condition, pool) for side in (one, first))
                     if found := difference(after, before, seed):
                         value = mean_over_tasks(after)
