@@ -36,7 +36,8 @@ class TrecRunSystem(System):
         self.run = Run.read_trec(self.path)
 
     def retrieve(self, corpora: Corpora, queries: Sequence[Query], k: int) -> Run:
-        """See `System.retrieve`. Documents that the corpus lacks stay as wrong hits, as in trec_eval, with a warning.
+        """See `System.retrieve`. Documents that the corpus lacks stay as wrong hits, and queries that nobody asks are
+        left out, as in trec_eval; a warning tells of either.
 
         Raises:
             DataError: if the file knows none of the queries, or the corpus none of its documents.
@@ -44,15 +45,21 @@ class TrecRunSystem(System):
         documents = PooledDocuments(corpora)
         asked = {query.query_id for query in queries}
         hits: dict[str, list[Hit]] = {query_id: [] for query_id in asked}
+        others = []
         for query_id, found in self.run.items():
             known_as = _known(query_id, asked)
             if known_as in asked:
                 hits[known_as] = [Hit(_known(hit.doc_id, documents), hit.score) for hit in found]
+            else:
+                others.append(query_id)
         missing = [query_id for query_id in asked if not hits[query_id]]
         if len(missing) == len(asked):
             raise DataError(
                 f"has none of the task's {len(asked):,} queries: a run file answers one task", path=self.path
             )
+        if others:
+            shown = ", ".join(map(repr, others[:3])) + ", ..." * (len(others) > 3)
+            logger.warning("%s: %d queries (%s) are not asked; they are left out", self.path, len(others), shown)
         if missing:
             logger.warning("%s: no hit for %d of %d queries; they count as 0", self.path, len(missing), len(asked))
         run = Run(hits, min(k, self.run.depth))

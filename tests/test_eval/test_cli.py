@@ -103,6 +103,26 @@ def test_x2_runs_a_pool_closed_and_pooled_with_the_whole_instruction_report(
     assert {row["instruction"] for row in facts["results"]} == set(conditions.split(","))
 
 
+def test_another_split_is_measured(cli: Cli, data: Path) -> None:
+    judged = (data / "code/qrels/test.tsv").read_text().splitlines()
+    (data / "code/qrels/dev.tsv").write_text("\n".join(judged[:2]) + "\n")
+    done = cli("beir", "--data", data / "code", "--split", "dev", "--json")
+    assert {row["queries"] for row in json.loads(done.out)["results"]} == {1}
+    done = cli("beir", "--data", data / "code", "--split", "train")
+    assert done.code == 1 and "no such file; the splits that are there: dev, test" in done.err
+
+
+def test_the_paper_s_pool_is_built_and_measured(cli: Cli, data: Path, tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    write_beir(sources / "scifact", toy_collection())
+    done = cli("x2-paper", sources, "--tasks", "scifact", "--out", tmp_path / "pool")
+    assert done.code == 0 and done.out.strip() == str(tmp_path / "pool/x2.toml"), done.err
+    done = cli("x2", tmp_path / "pool/x2.toml", "-m", "bm25", "--instructions", "none", "--json")
+    assert {row["task"] for row in json.loads(done.out)["results"]} == {"scifact"}
+    done = cli("x2-paper", sources, "--out", tmp_path / "all")
+    assert done.code == 1 and "no such file, which ambigqa needs; from https://" in done.err
+
+
 def test_tasks_of_a_pool_that_are_not_chosen_stay_in_it(cli: Cli, data: Path) -> None:
     done = cli("x2", data / "pool.toml", "--tasks", "one", "--instructions", "none,other", "--json")
     facts = json.loads(done.out)

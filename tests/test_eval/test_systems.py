@@ -197,6 +197,13 @@ def test_a_run_file_with_unknown_documents_warns_and_counts_them_as_hits(
     assert "no hit for 1 of 2 queries" in caplog.text
 
 
+def test_queries_of_a_run_file_that_nobody_asks_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    system = trec(tmp_path, ["sort-code Q0 code-sort 1 3 x", "q9 Q0 code-sort 1 3 x"])
+    with caplog.at_level(logging.WARNING):
+        run = system.retrieve([("", TOY.corpus)], TOY.queries[:1], 10)
+    assert list(run) == ["sort-code"] and "1 queries ('q9') are not asked; they are left out" in caplog.text
+
+
 def test_a_run_file_of_another_task_is_refused(tmp_path: Path) -> None:
     system = trec(tmp_path, ["q9 Q0 code-sort 1 3 x"])
     with pytest.raises(DataError, match=r"theirs.trec: has none of the task's 8 queries"):
