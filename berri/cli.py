@@ -1,4 +1,4 @@
-"""The command line: berri list | collect | check | stats | show | convert | select.
+"""The command line: berri list | collect | check | stats | show | expand | select | convert.
 
 Results go to stdout, everything else to stderr. Exit code 0: fine; 1: a TartError, told in one line, or a card that
 doesn't hold; 2: wrong usage.
@@ -92,7 +92,7 @@ def collect(
         mirror=mirror,
         download=not offline,
         license=license,  # type: ignore[arg-type]
-        tasks=tuple(name.strip() for name in tasks.split(",") if name.strip()),
+        tasks=_names(tasks),
         per_task=per_task,
         temperature=temperature,
         against=tuple(against or ()),
@@ -215,6 +215,48 @@ def select(
     asked = list(read_queries(queries))
     made = select_examples(Collection(folder), asked, load_encoder(model), output, count=count, overwrite=overwrite)
     print(f"{output}: {made.manifest['examples']['train']:,} training examples of {len(made.tasks)} tasks")
+
+
+@app.command()
+def expand(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file of proposals to make.")],
+    tasks: Annotated[str, typer.Option(help="Names of tasks, joined by commas; all if not given.")] = "",
+    count: Annotated[int, typer.Option("-n", help="How many proposals for a task, at most.")] = 4,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A language model: a folder, or the server's name of it; none: rules.")
+    ] = "none",
+    server: Annotated[str, typer.Option(help="An OpenAI-compatible address, such as http://127.0.0.1:8000/v1.")] = "",
+    key_variable: Annotated[str, typer.Option(help="Environment variable with the server's key.")] = "",
+    compare: Annotated[str, typer.Option(help="A bi-encoder that compares meanings, or none: words alone.")] = "minilm",
+    cards: CardsOption = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
+) -> None:
+    """Propose wordings, by rule or by a language model, in a file to accept them from; no card is changed."""
+    from collections import Counter
+
+    from berri.card import CARDS, load_cards
+    from berri.expand import expand as propose
+    from berri.expand import write_proposals
+    from berri.settings import Settings
+    from berri.text_models import LocalModel, ServedModel
+    from tart.errors import ConfigError
+    from tart.models.load import load_encoder
+
+    known = load_cards(cards or CARDS)
+    chosen = Settings(tasks=_names(tasks)).choose(known)
+    if server and model == "none":
+        raise ConfigError("--server wants --model too: the server's name of the model")
+    writer = None if model == "none" else ServedModel(server, model, key_variable) if server else LocalModel(model)
+    encoder = None if compare == "none" else load_encoder(compare)
+    counts: Counter[str] = Counter()
+    proposals = propose(known, chosen, count=count, seed=seed, model=writer, encoder=encoder, counts=counts)
+    made = write_proposals(output, proposals)
+    left_out = ", ".join(f"{number:,} {reason}" for reason, number in sorted(counts.items()) if reason != "proposed")
+    print(f"{output}: {made:,} proposals for {len(chosen)} tasks; left out: {left_out or 'none'}")
+
+
+def _names(joined: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in joined.split(",") if name.strip())
 
 
 def _short(text: str) -> str:

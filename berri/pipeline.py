@@ -23,7 +23,6 @@ from berri.card import TaskCard, load_cards
 from berri.corpus import build_pool, corpus_of, pool_rows
 from berri.decontaminate import TestIndex
 from berri.denoise import denoise
-from berri.draft import Text
 from berri.locate import locate
 from berri.settings import Settings
 from berri.split import split_queries
@@ -174,9 +173,9 @@ def _keep(work: Path, drafts: Mapping[str, Step], settings: Settings) -> dict[st
 
 def _mine(work: Path, cards: Mapping[str, TaskCard], kept: Mapping[str, Step], settings: Settings) -> dict[str, Step]:
     pool_key = stages.digest_of([kept[name] for name in sorted(kept)])
-    corpora: dict[str, dict[str, Text]] = {name: corpus_of(stages.drafts_in(kept[name])) for name in sorted(kept)}
-    build_pool(work / "pool", pool_rows(corpora), pool_key)
-    del corpora
+    build_pool(
+        work / "pool", pool_rows({name: partial(stages.drafts_in, kept[name]) for name in sorted(kept)}), pool_key
+    )
     model_key = "" if settings.model is None else _encode(work, kept, settings.model)
     work_on = partial(_mine_one, work, cards, kept, pool_key, model_key)
     names = sorted(kept)

@@ -13,6 +13,7 @@ from berri import stages
 from berri.corpus import corpus_of
 from berri.data_card import data_card
 from berri.draft import Draft
+from berri.mine import classes_of
 from berri.negatives import example_of
 from tart.example import TrainingExample
 from tart.files import new_folder
@@ -94,7 +95,8 @@ def _write_task(folder: Path, made: Made, dev: set[str], seed: int) -> dict[str,
 
 def _examples(made: Made, dev: set[str], wanted: bool, seed: int, counts: Counter[str]) -> Iterator[TrainingExample]:
     texts = corpus_of(stages.drafts_in(made.kept))
-    corpus = list(texts.values())
+    classes = classes_of(stages.drafts_in(made.kept))
+    corpus = [(text, classes[doc_id]) for doc_id, text in texts.items()]
     for row, mined in zip(made.kept.rows(), made.mined.rows(), strict=True):
         draft = Draft.of_row(row)
         if (draft.group in dev) != wanted:

@@ -75,8 +75,8 @@ def _bare(reply: str) -> str:
 
 @reader("dream")
 def read_dream(files: SourceFiles) -> Rows:
-    """Exam dialogues: each `dialogue` with a `question` that can stand alone, what is `asked` after it, the `answer` and
-    the `wrong` ones.
+    """Exam dialogues: each `dialogue`, a `question` that can stand alone, what is `asked` with it, the `answer`, the
+    `wrong` ones.
 
     Raises:
         DataError: if a file isn't a list of [turns, questions, id].
