@@ -182,18 +182,29 @@ def show(
 
 @app.command()
 def convert(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection; with --from, a folder of that layout.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
-    layout: Annotated[str, typer.Option("--to", help="triplets, flagembedding, tevatron or beir.")] = "triplets",
+    to: Annotated[str, typer.Option("--to", help="triplets, flagembedding, tevatron or beir.")] = "",
+    layout: Annotated[str, typer.Option("--from", help="One of these; a collection is made of it.")] = "",
     text_format: Annotated[str, typer.Option(help="How texts are joined; a preset.")] = "tart-dual",
+    instruction: Annotated[str, typer.Option(help="With --from: of queries that come without one.")] = "",
+    license: Annotated[str, typer.Option(help="With --from: of the data.")] = "not stated",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")] = False,
 ) -> None:
-    """Write a collection in the layout of another tool."""
+    """Write a collection in the layout of another tool, or make a collection of such a folder."""
     from berri.convert import convert as convert_collection
+    from berri.convert_from import collection_from
+    from tart.errors import ConfigError
     from tart.shards import Collection
     from tart.text_format import named_format
 
-    convert_collection(Collection(folder), output, layout, named_format(text_format), overwrite=overwrite)
+    form = named_format(text_format)
+    if bool(to) == bool(layout):
+        raise ConfigError("wanted either --to LAYOUT or --from LAYOUT")
+    if layout:
+        collection_from(folder, output, layout, form, instruction=instruction, license=license, overwrite=overwrite)
+    else:
+        convert_collection(Collection(folder), output, to, form, overwrite=overwrite)
     print(output)
 
 

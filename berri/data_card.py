@@ -22,8 +22,7 @@ def data_card(name: str, facts: Mapping[str, Any]) -> str:
         f"from {len(sources)} sources. Each example is a query with an instruction, documents that fit both, and "
         "documents that don't: hard ones (of the right kind, near, and wrong) and instruction-unfollowing ones (near "
         "the query, and not what the instruction asks for).",
-        f"Made with seed {config['seed']}, at most {config['per_task']:,} examples a task, licenses: "
-        f"{config['license']}. No query, nor a near duplicate of one, stands on both sides of the split.",
+        _made(config),
         "## Kept apart from test collections",
         _removed(facts),
         "## Tasks",
@@ -63,6 +62,15 @@ def data_card(name: str, facts: Mapping[str, Any]) -> str:
         _problems(facts, sources),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _made(config: Mapping[str, Any]) -> str:
+    if layout := config.get("converted"):
+        return f"Converted from a folder in the layout {layout!r}; its split was kept, and nothing else was checked."
+    return (
+        f"Made with seed {config['seed']}, at most {config['per_task']:,} examples a task, licenses: "
+        f"{config['license']}. No query, nor a near duplicate of one, stands on both sides of the split."
+    )
 
 
 def _removed(facts: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from berri.card import TaskCard
 from berri.cli import main
 from berri.convert import convert
+from berri.convert_from import collection_from
 from berri.files import SourceFiles
 from berri.pipeline import collect
 from berri.readers import find_reader
@@ -144,6 +145,7 @@ def test_a_truncated_shard_is_refused(collection: Collection) -> None:
         ["stats", "{out}"],
         ["show", "{out}", "-n", "1"],
         ["convert", "{out}", "--output", "{tmp}/converted", "--to", "beir"],
+        ["expand", "--cards", "{tmp}/cards", "--compare", "none", "--output", "{tmp}/proposals.toml"],
     ],
 )
 def test_every_command_runs(
@@ -174,3 +176,59 @@ def test_check_counts_pairs_and_says_what_is_wrong(
     out = capsys.readouterr().out
     assert "off: recipes-dish: wanted at least 500 pairs, found 20" in out
     assert "not here: papers-abstract-to-gist" in out
+
+
+def seen(collection: Collection, split: str) -> list[tuple[str, str, list[str], set[str]]]:
+    return [
+        (
+            one.query.text,
+            one.query.instruction.text if one.query.instruction else "",
+            [document.text for document in one.positives],
+            {negative.document.text for negative in one.negatives},
+        )
+        for task in collection.tasks
+        for one in collection.examples(split, task)  # type: ignore[arg-type]
+    ]
+
+
+@pytest.mark.parametrize("layout", ["triplets", "flagembedding", "tevatron", "beir"])
+def test_what_was_written_in_a_layout_comes_back(tmp_path: Path, collection: Collection, layout: str) -> None:
+    convert(collection, tmp_path / "there", layout, FORMAT)
+    back = collection_from(tmp_path / "there", tmp_path / "back", layout, FORMAT)
+    assert Collection(back.folder, verify=True).manifest["examples"] == collection.manifest["examples"]
+    for split in ("train", "dev"):
+        assert seen(back, split) == seen(collection, split) != []
+    assert "Converted from a folder in the layout" in (back.folder / "README.md").read_text()
+
+
+def test_queries_without_an_instruction_get_the_one_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    rows = [{"query": "a", "pos": ["b"], "neg": ["c"]}, {"query": "d", "pos": ["e"], "neg": [], "prompt": "Say it."}]
+    (tmp_path / "in" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = collection_from(tmp_path / "in", tmp_path / "out", "flagembedding", FORMAT, instruction="Find it.")
+    assert seen(made, "train") == [("a", "Find it.", ["b"], {"c"}), ("d", "Say it.", ["e"], set())]
+    assert made.tasks["in"]["wordings"] == ["Find it.", "Say it."]
+
+
+@pytest.mark.parametrize(
+    ("layout", "line", "message"),
+    [
+        ("triplets", '{"anchor": "a"}', r"train\.jsonl:2: field 'positive': wanted text that isn't blank, found None"),
+        ("flagembedding", '{"query": "a", "pos": "b"}', r"train\.jsonl:2: field 'pos': wanted a list of texts"),
+        (
+            "tevatron",
+            '{"query": "a", "positive_passages": [{}]}',
+            r":2: field 'positive_passages': wanted a list",
+        ),
+        ("tevatron", "{", r"train\.jsonl:2: not valid JSON"),
+        ("triplet", "{}", "unknown layout 'triplet'; did you mean triplets"),
+        ("beir", "{}", "holds no corpus.jsonl with qrels"),
+    ],
+)
+def test_a_row_that_does_not_fit_its_layout_is_told_by_line_and_field(
+    tmp_path: Path, layout: str, line: str, message: str
+) -> None:
+    (tmp_path / "train.jsonl").write_text("\n" + line + "\n")
+    with pytest.raises((DataError, ConfigError), match=message):
+        collection_from(tmp_path, tmp_path / "out", layout, FORMAT)
+    assert not (tmp_path / "out").exists()
