@@ -87,8 +87,10 @@ def _tasks(folder: Path, layout: str, form: TextFormat) -> dict[str, dict[Split,
     else:
         files = {split: folder / f"{split}.jsonl" for split in SPLITS}
         reads = {"triplets": _triplets, "flagembedding": _flag_embedding, "tevatron": _tevatron}
-        found = {split: partial(reads[layout], path, form) for split, path in files.items() if path.is_file()}
-        tasks, wanted = {folder.name: found}, "train.jsonl or dev.jsonl"
+        tasks = {
+            folder.name: {split: partial(reads[layout], path, form) for split, path in files.items() if path.is_file()}
+        }
+        wanted = "train.jsonl or dev.jsonl"
     tasks = {name: splits for name, splits in tasks.items() if splits}
     if not tasks:
         raise DataError(f"holds no {wanted}", path=folder)
@@ -222,13 +224,16 @@ def _tevatron(path: Path, form: TextFormat) -> Iterator[Found]:
             raise DataError(problem, path=path, line=number, field=key) from None
 
     for number, row in _rows(path):
-        found = [documents(row, key, number) for key in ("positive_passages", "negative_passages")]
-        yield (*_split(_text(row, "query", path, number), form), *found)
+        query, wish = _split(_text(row, "query", path, number), form)
+        yield query, wish, documents(row, "positive_passages", number), documents(row, "negative_passages", number)
 
 
 def _beir(folder: Path, split: str) -> Iterator[Found]:
     files = SourceFiles(folder, ["corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"])
     for query, right, wrong in judged_queries(files, split):
         wish = query.get("metadata", {}).get("instruction", "") if isinstance(query.get("metadata"), dict) else ""
-        found = ([Document(one["_id"], one["text"], one.get("title", "")) for one in many] for many in (right, wrong))
-        yield (query["text"], wish, *found)
+        yield query["text"], wish, list(map(_document, right)), list(map(_document, wrong))
+
+
+def _document(row: Mapping[str, Any]) -> Document:
+    return Document(row["_id"], row["text"], row.get("title", ""))
