@@ -73,7 +73,10 @@ def collect(
     temperature: Annotated[
         float | None, typer.Option(help="Tasks by their size: 1 in proportion; none: equal caps.")
     ] = None,
-    against: Annotated[list[Path] | None, typer.Option(help="Folders of test collections to keep out.")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="A folder of test collections to keep out; or a name, such as quora, for what cards know."),
+    ] = None,
     model: Annotated[str, typer.Option(help="A bi-encoder that mines too, or none: BM25 alone.")] = "minilm",
     reranker: Annotated[str | None, typer.Option(help="A cross-encoder that judges hard negatives.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
@@ -82,11 +85,13 @@ def collect(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing collection.")] = False,
 ) -> None:
     """Collect training examples: read, clean, keep test data out, split, instruct, mine negatives, write shards."""
+    from berri.against import folders_and_names
     from berri.card import CARDS, load_cards
     from berri.pipeline import collect as collect_examples
     from berri.settings import Settings
     from tart.files import usable_cores
 
+    folders, names = folders_and_names(against or ())
     settings = Settings(
         seed=seed,
         mirror=mirror,
@@ -95,7 +100,8 @@ def collect(
         tasks=_names(tasks),
         per_task=per_task,
         temperature=temperature,
-        against=tuple(against or ()),
+        against=folders,
+        without=names,
         model=None if model == "none" else model,
         reranker=reranker,
         on_error=on_error,  # type: ignore[arg-type]
@@ -134,28 +140,41 @@ def stats(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="A collection; the cards if not given.")
     ] = None,
+    plots: Annotated[Path | None, typer.Option(help="A folder that gets the same as plots.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count tasks by family, intent, unit and domain; of a collection, examples, negatives by kind, and twins."""
-    from berri.card import load_cards
+    """Count tasks by family, intent, unit, domain; of a collection, negatives by kind, lengths, duplicates, twins."""
     from berri.stats import card_stats, collection_stats
     from tart.shards import Collection
 
-    facts = card_stats(load_cards()) if folder is None else collection_stats(Collection(folder))
+    if folder is None:
+        from berri.card import load_cards
+
+        facts = card_stats(load_cards())
+    else:
+        facts = collection_stats(Collection(folder))
+    if plots is not None:
+        from berri.plots import plot_stats
+
+        print(*plot_stats(facts, plots), sep="\n", file=sys.stderr)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
         if name == "tasks" and isinstance(value, dict):
-            keys = ("train", "dev", "positives", "documents", "with hard and unfollowing")
-            _table(
-                ("task", *keys),
-                [(task, *(f"{counts.get(key, 0):,}" for key in keys)) for task, counts in value.items()],
-            )
+            _task_tables(value)
         elif isinstance(value, dict):
             _table((name, "count"), [(key, f"{count:,}") for key, count in value.items()])
         else:
             print(f"{name}: {value:,}")
+
+
+def _task_tables(tasks: dict[str, dict[str, float]]) -> None:
+    keys = ("train", "dev", "positives", "documents", "with hard and unfollowing")
+    origins = sorted({key for counts in tasks.values() for key in counts if ": " in key})
+    for columns in ((*keys, "mean query characters", "mean document characters"), tuple(origins)):
+        rows = [(task, *(f"{counts.get(key, 0):,}" for key in columns)) for task, counts in tasks.items()]
+        _table(("task", *columns), rows)
 
 
 @app.command()

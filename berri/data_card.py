@@ -74,15 +74,17 @@ def _made(config: Mapping[str, Any]) -> str:
 
 
 def _removed(facts: Mapping[str, Any]) -> str:
-    against = facts["config"]["against"]
+    against, without = facts["config"]["against"], facts["config"].get("without", ())
+    unread = f"Sources whose card names an overlap with {', '.join(without)} were left out unread." if without else ""
     if not against:
-        return "Nothing was compared: no test collection was named when this was collected."
+        return unread or "Nothing was compared: no test collection was named when this was collected."
     removed = facts["removed"]
     total = sum(removed["by_collection"].values())
     return (
         f"Compared with {', '.join(against)}: {total:,} records shared a text with a test query or document (equal "
         "after normalisation, thirteen words in a row, or nearly the same words) and were taken out; `removed.jsonl` "
         "names each.\n\n"
+        + (f"{unread}\n\n" if unread else "")
         + _table(
             ("test collection", "records taken out"),
             ((key, f"{count:,}") for key, count in removed["by_collection"].items()),

@@ -19,12 +19,12 @@ from typing import NamedTuple
 from berri.card import FORMS, TaskCard, Wording, siblings
 from berri.novelty import Novelty, form_of
 from berri.recombine import recombined
-from berri.seeded import seeded
 from berri.text_models import TextModel
 from tart.errors import ConfigError, StorageError
 from tart.files import atomic_write
 from tart.progress import progress
 from tart.retrieval.protocols import Encoder
+from tart.seeded import seeded
 
 SHOWN = 4  # wordings that a prompt shows
 ASKED = 8  # wordings that a prompt asks for

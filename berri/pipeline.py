@@ -123,12 +123,18 @@ def each(function: Callable[[str], T], names: list[str], workers: int, doing: st
 def _records(work: Path, cards: Mapping[str, TaskCard], settings: Settings) -> tuple[dict[str, Step], dict[str, str]]:
     """Source -> its records; task or source -> why it can't be built."""
     sources = {card.source.name: card.source for card in cards.values()}
+    overlapping = {
+        name: f"shares texts with {', '.join(shared)}, as its card says"
+        for name, source in sources.items()
+        if (shared := [one for one in source.overlaps if one in settings.without])
+    }
+    sources = {name: source for name, source in sources.items() if name not in overlapping}
     key = _against_key(settings.against)
     steps = {name: stages.records_step(work, source, key, settings.on_error) for name, source in sources.items()}
     names = sorted(sources)
     work_on = partial(_records_of, steps, sources, settings)
     reasons = dict(zip(names, each(work_on, names, settings.workers, "Reading", "sources"), strict=True))
-    missing = {name: reason for name, reason in reasons.items() if reason}
+    missing = overlapping | {name: reason for name, reason in reasons.items() if reason}
     for name, reason in missing.items():
         logger.warning("%s is left out: %s", name, reason)
     return {name: step for name, step in steps.items() if name not in missing}, missing

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from berri.card import TaskCard
+from berri.card import TaskCard, load_cards
 from berri.cli import main
 from berri.convert import convert
 from berri.convert_from import collection_from
 from berri.files import SourceFiles
 from berri.pipeline import collect
+from berri.plots import plot_stats
 from berri.readers import find_reader
 from berri.select import select
 from berri.settings import Settings
+from berri.stats import card_stats, collection_stats
 from tart.collection import Query
 from tart.errors import ConfigError, DataError
 from tart.shards import Collection, read_examples
@@ -142,7 +144,8 @@ def test_a_truncated_shard_is_refused(collection: Collection) -> None:
         ["list", "--json", "--license", "open"],
         ["check"],
         ["stats", "--json"],
-        ["stats", "{out}"],
+        ["stats", "{out}", "--plots", "{tmp}/plots"],
+        ["stats", "--plots", "{tmp}/plots"],
         ["show", "{out}", "-n", "1"],
         ["convert", "{out}", "--output", "{tmp}/converted", "--to", "beir"],
         ["expand", "--cards", "{tmp}/cards", "--compare", "none", "--output", "{tmp}/proposals.toml"],
@@ -161,6 +164,25 @@ def test_every_command_runs(
         main()
     assert not ended.value.code
     assert capsys.readouterr().out.strip()
+
+
+def test_statistics_count_domains_duplicates_and_draw_plots(tmp_path: Path, collection: Collection) -> None:
+    facts = collection_stats(collection)
+    assert facts["by domain"] == {"papers": 80, "recipes": 20}
+    assert facts["by unit"] == {"sentence": 40, "title": 40, "recipe": 20}
+    assert facts["duplicates"] == {
+        "queries of several tasks": 40,  # of the family
+        "documents of several tasks": 0,
+        "positives that come again in their task": 0,
+    }
+    assert sum(one["random: random"] for one in facts["tasks"].values()) > 50
+    for path in (
+        *plot_stats(facts, tmp_path / "plots"),
+        *plot_stats(card_stats(load_cards(tmp_path / "cards")), tmp_path / "c"),
+    ):
+        assert path.read_bytes().startswith(b"\x89PNG")
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert names == {"by_domain.png", "by_intent.png", "by_unit.png", "negatives.png", "lengths.png"}
 
 
 def test_check_counts_pairs_and_says_what_is_wrong(
