@@ -130,7 +130,8 @@ def _draft(task: TaskCard, others: Sequence[TaskCard], query: str, group: str, f
     for other in others:
         if other not in compatible and other.document not in (task.query, task.document):
             kind = "opposites" if other.name in task.opposite else "siblings"
-            wrong[kind] += [text for record in found for text in _texts(other, other.document, record)]
+            theirs = _distinct((text for record in found for text in _texts(other, other.document, record)), same)
+            wrong[kind] += theirs[:MOST_POSITIVES]  # its positives: each other's right and wrong documents make twins
     kept = {kind: tuple(_distinct(texts, taken)) for kind, texts in wrong.items()}
     classes = dict.fromkeys(name for record in found for name in record.fields.get(CLASS_FIELD, ()))
     more = (*right[MOST_POSITIVES:], *allowed)
