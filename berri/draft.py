@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ CLASS_FIELD = "class"
 """Records of one class are about the same: a document of the query's own class is never its negative."""
 
 MOST_POSITIVES = 4
+_WORDS = re.compile(r"[^\W_]+")  # runs of what str.isalnum() accepts
 
 
 class Text(NamedTuple):
@@ -83,7 +85,7 @@ def normalised(text: str) -> str:
     >>> normalised(" What's a GPU?")
     'what s a gpu'
     """
-    return " ".join("".join(letter if letter.isalnum() else " " for letter in text.casefold()).split())
+    return " ".join(_WORDS.findall(text.casefold()))
 
 
 def group_of(query: str) -> str:
