@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from berri.card import TaskCard
@@ -60,7 +60,7 @@ class Draft:
 
     def to_row(self) -> dict[str, Any]:
         """As plain values, JSON-able."""
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Draft:
