@@ -80,7 +80,7 @@ def collect(
     model: Annotated[str, typer.Option(help="A bi-encoder that mines too, or none: BM25 alone.")] = "minilm",
     reranker: Annotated[str | None, typer.Option(help="A cross-encoder that judges hard negatives.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
-    on_error: Annotated[str, typer.Option(help="stop at the first bad row, or skip and count it.")] = "stop",
+    on_error: Annotated[str, typer.Option(help="stop at the first bad row or file, or skip it and say so.")] = "stop",
     workers: Annotated[int | None, typer.Option(help="Processes; all cores if not given.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing collection.")] = False,
 ) -> None:

@@ -99,6 +99,11 @@ def _problems(facts: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]
         for task in sources.values()
         if task["overlaps"]
     ]
+    lines += [
+        f"- {task['title']}: {count:,} rows of it could not be read and were passed over; `skipped.jsonl` names them."
+        for task in sources.values()
+        if (count := task["source_counts"].get("bad rows"))
+    ]
     lines += [f"- Not built: {name} ({why})." for name, why in facts["not_built"].items()]
     return "\n".join(lines) or "None that the cards know of."
 

@@ -64,8 +64,8 @@ def collect(
 
     Raises:
         ConfigError: no task is wanted, or an unknown one.
-        DataError: the files of a source are damaged or hold a bad row (unless rows are skipped), or nothing can be
-            built.
+        DataError: the files of a source are damaged or hold a bad row (with `on_error="skip"` the source is left out,
+            or the row passed over), or nothing can be built.
         StorageError: the output exists and was made otherwise, or the disk is full.
     """
     output = Path(output).absolute()
@@ -154,6 +154,10 @@ def _records_of(steps: Mapping[str, Step], sources: Mapping[str, Any], settings:
             steps[name], sources[name], find, _indexes.get(settings.against), settings.on_error == "skip"
         )
     except DownloadError as error:
+        return str(error)
+    except DataError as error:  # a whole file is damaged, or another one than the card means
+        if settings.on_error == "stop":
+            raise
         return str(error)
     return ""
 

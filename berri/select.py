@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from berri.data_card import data_card
+from berri.write import REMOVED, SKIPPED
 from tart.collection import Query
 from tart.errors import ConfigError
 from tart.example import TrainingExample
@@ -73,8 +74,9 @@ def select(
                 "dev": write_examples(folder / "dev" / f"{name}.parquet", collection.examples("dev", name)),
             }
             tasks[name] = {**facts, "examples": examples}
-        if (collection.folder / "removed.jsonl").is_file():
-            shutil.copyfile(collection.folder / "removed.jsonl", folder / "removed.jsonl")
+        for name in (REMOVED, SKIPPED):
+            if (collection.folder / name).is_file():
+                shutil.copyfile(collection.folder / name, folder / name)
         totals = {split: sum(one["examples"][split] for one in tasks.values()) for split in SPLITS}
         selected = {"queries": len(queries), "count": count, "per_query": per_query, "model": encoder.name}
         facts = {key: value for key, value in collection.manifest.items() if key not in ("kind", "parts", "sha256")}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from berri.pipeline import Made
 
 REMOVED = "removed.jsonl"
+SKIPPED = "skipped.jsonl"
 
 
 def write_collection(
@@ -45,6 +46,7 @@ def write_collection(
     with new_folder(output, overwrite=overwrite) as folder:
         tasks = {one.card.name: _write_task(folder, one, dev, seed) for one in made}
         removed = _write_removed(folder, made)
+        _write_skipped(folder, made)
         versions = {name: version(name) for name in ("tart-retrieval", "pyarrow", "bm25s", "faiss-cpu")}
         totals: Counter[str] = Counter()
         for one in tasks.values():
@@ -126,3 +128,18 @@ def _write_removed(folder: Path, made: Sequence[Made]) -> dict[str, Any]:
                     by_collection[row["met"]["collection"]] += 1
                     by_source[one.card.source.name] += 1
     return {"by_collection": dict(sorted(by_collection.items())), "by_source": dict(sorted(by_source.items()))}
+
+
+def _write_skipped(folder: Path, made: Sequence[Made]) -> None:
+    """Name the bad rows that were passed over, by file, line and field; no file if there were none."""
+    records = {one.card.source.name: one.records for one in made}
+    rows = [
+        {"source": name, "problem": row["bad"]}
+        for name, step in records.items()
+        if step.facts["counts"].get("bad rows")
+        for row in step.rows()
+        if "bad" in row
+    ]
+    if rows:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / SKIPPED).write_text(text, encoding="utf-8", newline="\n")
