@@ -33,8 +33,8 @@ class Settings:
         model: a bi-encoder that mines negatives too, besides BM25; None: BM25 alone.
         reranker: a cross-encoder that judges hard negatives; None: the margin to the positive's score alone.
         dev_share: share of the queries kept for development.
-        on_error: "stop" at the first bad row or file; or "skip": pass the row over and count it, leave out the source of
-            the file.
+        on_error: "stop" at the first bad row or file; or "skip": pass the row over and count it, leave out the source
+            of the file.
         workers: processes.
 
     Raises:
