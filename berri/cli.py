@@ -230,20 +230,28 @@ def convert(
 @app.command()
 def select(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection.")],
-    queries: Annotated[Path, typer.Option(help="Queries of the target: JSONL with _id and text.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    queries: Annotated[Path | None, typer.Option(help="Queries of the target: JSONL with _id and text.")] = None,
+    documents: Annotated[Path | None, typer.Option(help="Documents of the target, as tart index takes them.")] = None,
     count: Annotated[int, typer.Option("-n", help="How many training examples.")] = 10_000,
     model: Annotated[str, typer.Option("--model", "-m", help="The bi-encoder that says what is near.")] = "minilm",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")] = False,
 ) -> None:
-    """Choose the training examples that are nearest to your own queries, tasks taking turns."""
+    """Choose the training examples that are nearest to your own queries or documents, tasks taking turns."""
     from berri.select import select as select_examples
-    from tart.index.readers import read_queries
+    from tart.index.readers import read_documents, read_queries
     from tart.models.load import load_encoder
     from tart.shards import Collection
 
-    asked = list(read_queries(queries))
-    made = select_examples(Collection(folder), asked, load_encoder(model), output, count=count, overwrite=overwrite)
+    made = select_examples(
+        Collection(folder),
+        list(read_queries(queries)) if queries else [],
+        load_encoder(model),
+        output,
+        count=count,
+        documents=list(read_documents(documents)) if documents else [],
+        overwrite=overwrite,
+    )
     print(f"{output}: {made.manifest['examples']['train']:,} training examples of {len(made.tasks)} tasks")
 
 

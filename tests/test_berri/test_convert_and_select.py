@@ -19,7 +19,7 @@ from berri.readers import find_reader
 from berri.select import select
 from berri.settings import Settings
 from berri.stats import card_stats, collection_stats
-from tart.collection import Query
+from tart.collection import Document, Query
 from tart.errors import ConfigError, DataError
 from tart.shards import Collection, read_examples
 from tart.testing import KeywordEncoder
@@ -101,6 +101,15 @@ def test_the_nearest_examples_are_chosen_and_tasks_take_turns(tmp_path: Path, co
     assert made.manifest["selected"]["from"] == collection.manifest["sha256"]
     for task in made.tasks:
         assert list(made.examples("dev", task)) == list(collection.examples("dev", task))
+
+
+def test_target_documents_choose_the_examples_whose_right_documents_are_near(
+    tmp_path: Path, collection: Collection
+) -> None:
+    encoder = KeywordEncoder(["violins", "rice", "comets", "bread"])
+    made = select(collection, [], encoder, tmp_path / "d", count=4, documents=[Document("1", "rice")], per_query=5)
+    chosen = [example for task in made.tasks for example in made.examples("train", task)]
+    assert chosen and all("rice" in document.text for one in chosen for document in one.positives)
 
 
 def test_select_without_queries_is_refused(tmp_path: Path, collection: Collection) -> None:
