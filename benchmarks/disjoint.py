@@ -44,7 +44,7 @@ def test_texts(folder: Path) -> Iterator[tuple[str, str]]:
 def collection_texts(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.glob("*/*.parquet")):
         seen: set[int] = set()
-        for batch in pq.ParquetFile(path).iter_batches(256, ["query", "positives", "negatives"]):
+        for batch in pq.ParquetFile(path).iter_batches(256, columns=["query", "positives", "negatives"]):
             for row in batch.to_pylist():
                 documents = [*row["positives"], *row["negatives"]]
                 for text in (row["query"], *(one[key] for one in documents for key in ("text", "title"))):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from berri.terminal import print_table, print_tasks, short
 from tart.cli import run_app
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def list_tasks(
         (name, f"{card.query_is} → {card.document_is}", card.domain, card.source.license_class)
         for name, card in chosen.items()
     ]
-    _table(("task", "query → document", "domain", "license"), rows)
+    print_table(("task", "query → document", "domain", "license"), rows)
 
 
 @app.command()
@@ -162,19 +162,11 @@ def stats(
         return
     for name, value in facts.items():
         if name == "tasks" and isinstance(value, dict):
-            _task_tables(value)
+            print_tasks(value)
         elif isinstance(value, dict):
-            _table((name, "count"), [(key, f"{count:,}") for key, count in value.items()])
+            print_table((name, "count"), [(key, f"{count:,}") for key, count in value.items()])
         else:
             print(f"{name}: {value:,}")
-
-
-def _task_tables(tasks: dict[str, dict[str, float]]) -> None:
-    keys = ("train", "dev", "positives", "documents", "with hard and unfollowing")
-    origins = sorted({key for counts in tasks.values() for key in counts if ": " in key})
-    for columns in ((*keys, "mean query characters", "mean document characters"), tuple(origins)):
-        rows = [(task, *(f"{counts.get(key, 0):,}" for key in columns)) for task, counts in tasks.items()]
-        _table(("task", *columns), rows)
 
 
 @app.command()
@@ -192,11 +184,11 @@ def show(
     collection, form = Collection(folder), named_format(text_format)
     for name in [task] if task else list(collection.tasks):
         for example in islice(collection.examples(split, name), count):  # type: ignore[arg-type]
-            print(f"\n{example.example_id}\n  query     {_short(form.query_text(example.query))}")
+            print(f"\n{example.example_id}\n  query     {short(form.query_text(example.query))}")
             for document in example.positives:
-                print(f"  positive  {_short(form.document_text(document))}")
+                print(f"  positive  {short(form.document_text(document))}")
             for one in example.negatives:
-                print(f"  {one.kind.value}, {one.origin}  {_short(form.document_text(one.document))}")
+                print(f"  {one.kind.value}, {one.origin}  {short(form.document_text(one.document))}")
 
 
 @app.command()
@@ -295,21 +287,6 @@ def expand(
 
 def _names(joined: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in joined.split(",") if name.strip())
-
-
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 160 else f"{flat[:157]}..."
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*head)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 def main() -> NoReturn:
