@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tart.errors import DataError
+from tart.errors import ConfigError, DataError
 from tart.files import parse_json_object, read_lines
 
 TEST_COLLECTIONS = (
     "ambigqa", "arguana", "bioasq", "climate-fever", "cqadupstack", "dbpedia-entity", "fever", "fiqa", "followir",
-    "hotpotqa", "instructir", "linkso", "lotte", "msmarco", "nfcorpus", "nq", "quora", "robust04", "scidocs", "scifact",
-    "signal1m", "touche-2020", "trec-covid", "trec-news", "trecqa", "wikiqa",
+    "hotpotqa", "instructir", "linkso", "lotte", "msmarco", "nfcorpus", "nq", "perspectrum", "quora", "robust04",
+    "scidocs", "scifact", "signal1m", "squad", "touche-2020", "trec-covid", "trec-news", "trecqa", "wikiqa",
 )  # fmt: skip
-"""Names that cards may list as overlaps: BEIR, LoTTE, X² and instruction-following collections in use."""
+"""Names of test collections in use. A card's `overlaps` are of these; one that is named in place of a folder keeps out
+every source whose card lists it."""
 
 _TOPIC = re.compile(r"<title>\s*(?:Topic:)?(.*?)\s*(?=<|$)", re.IGNORECASE | re.DOTALL)
 
@@ -34,6 +36,24 @@ class TestText(NamedTuple):
     text_id: str
     kind: str
     text: str
+
+
+def folders_and_names(against: Sequence[str | Path]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """What is to be kept out: folders to compare with, and names of collections that aren't at hand.
+
+    Raises:
+        ConfigError: neither a folder nor a known name (near ones are suggested).
+    """
+    folders, names = [], []
+    for one in against:
+        if Path(one).is_dir():
+            folders.append(Path(one))
+        elif (name := str(one).casefold()) in TEST_COLLECTIONS:
+            names.append(name)
+        else:
+            near = difflib.get_close_matches(name, TEST_COLLECTIONS, n=3) or TEST_COLLECTIONS
+            raise ConfigError(f"{str(one)!r} is neither a folder nor a known name; known are {', '.join(near)}")
+    return tuple(folders), tuple(sorted(set(names)))
 
 
 def test_texts(folders: Sequence[str | Path]) -> Iterator[TestText]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from berri.against import TEST_COLLECTIONS
 from tart.errors import DataError
 from tart.toml import TomlTable, read_toml
 
@@ -158,7 +159,7 @@ def load_cards(folder: str | Path = CARDS) -> dict[str, TaskCard]:
 
     Raises:
         DataError: as `read_card`; two tasks of one name; one wording for two tasks that want other documents for the
-            same query.
+            same query; a task that is held out where nothing of its family is trained, or a family held out in part.
     """
     cards: dict[str, TaskCard] = {}
     for path in sorted(Path(folder).glob("*.toml")):
@@ -170,6 +171,7 @@ def load_cards(folder: str | Path = CARDS) -> dict[str, TaskCard]:
     if not cards:
         raise DataError("holds no card", path=folder)
     _refuse_equal_wordings(cards, Path(folder))
+    _check_levels(cards, Path(folder))
     return dict(sorted(cards.items()))
 
 
@@ -192,6 +194,17 @@ def _refuse_equal_wordings(cards: dict[str, TaskCard], folder: Path) -> None:
                 raise DataError(f"{sorted(shared)[0]!r} stands for {task.name} and for {other.name}", path=path)
 
 
+def _check_levels(cards: dict[str, TaskCard], folder: Path) -> None:
+    """A held-out task has brothers that are trained on; a held-out family has none."""
+    trained = {task.family for task in cards.values() if task.family and task.level == "train"}
+    for task in cards.values():
+        path = folder / f"{task.source.name}.toml"
+        if task.level == "held-out-task" and task.family not in trained:
+            raise DataError(f"{task.name}: no task of family {task.family!r} is trained", path=path, field="level")
+        if task.level == "held-out-family" and (not task.family or task.family in trained):
+            raise DataError(f"{task.name}: tasks of family {task.family!r} are trained", path=path, field="level")
+
+
 def _source(table: TomlTable, name: str) -> Source:
     reader = table.table("reader")
     source = Source(
@@ -211,6 +224,8 @@ def _source(table: TomlTable, name: str) -> Source:
         settings=reader.rest(),
         text_steps=table.texts("text_steps"),
     )
+    for name in source.overlaps:
+        table.check("overlaps", name, TEST_COLLECTIONS.__contains__, f"one of {', '.join(TEST_COLLECTIONS)}")
     for step in source.text_steps:
         table.check("text_steps", step, TEXT_STEPS.__contains__, " or ".join(TEXT_STEPS))
     if not source.files and not source.reader.startswith("hub"):

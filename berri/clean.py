@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from berri.record import Record
 
@@ -65,8 +66,8 @@ def clean_records(records: Iterable[Record], steps: Sequence[str], counts: Count
 
 def _usable(text: str, steps: Sequence[str], counts: Counter[str]) -> str:
     text = clean_text(text, steps)
-    letters = sum(letter.isalnum() for letter in text[:1000])
-    if letters < SHORTEST:
+    letters = (letter for letter in text if letter.isalnum())
+    if sum(1 for _ in islice(letters, SHORTEST)) < SHORTEST:
         counts["texts too short"] += 1
         return ""
     if not _is_latin(text):

@@ -1,4 +1,4 @@
-"""The command line: berri list | collect | check | stats | show | convert | select.
+"""The command line: berri list | collect | check | stats | show | expand | select | convert.
 
 Results go to stdout, everything else to stderr. Exit code 0: fine; 1: a TartError, told in one line, or a card that
 doesn't hold; 2: wrong usage.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from berri.terminal import print_table, print_tasks, short
 from tart.cli import run_app
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def list_tasks(
         (name, f"{card.query_is} → {card.document_is}", card.domain, card.source.license_class)
         for name, card in chosen.items()
     ]
-    _table(("task", "query → document", "domain", "license"), rows)
+    print_table(("task", "query → document", "domain", "license"), rows)
 
 
 @app.command()
@@ -73,29 +73,35 @@ def collect(
     temperature: Annotated[
         float | None, typer.Option(help="Tasks by their size: 1 in proportion; none: equal caps.")
     ] = None,
-    against: Annotated[list[Path] | None, typer.Option(help="Folders of test collections to keep out.")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="A folder of test collections to keep out; or a name, such as quora, for what cards know."),
+    ] = None,
     model: Annotated[str, typer.Option(help="A bi-encoder that mines too, or none: BM25 alone.")] = "minilm",
     reranker: Annotated[str | None, typer.Option(help="A cross-encoder that judges hard negatives.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
-    on_error: Annotated[str, typer.Option(help="stop at the first bad row, or skip and count it.")] = "stop",
+    on_error: Annotated[str, typer.Option(help="stop at the first bad row or file, or skip it and say so.")] = "stop",
     workers: Annotated[int | None, typer.Option(help="Processes; all cores if not given.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing collection.")] = False,
 ) -> None:
     """Collect training examples: read, clean, keep test data out, split, instruct, mine negatives, write shards."""
+    from berri.against import folders_and_names
     from berri.card import CARDS, load_cards
     from berri.pipeline import collect as collect_examples
     from berri.settings import Settings
     from tart.files import usable_cores
 
+    folders, names = folders_and_names(against or ())
     settings = Settings(
         seed=seed,
         mirror=mirror,
         download=not offline,
         license=license,  # type: ignore[arg-type]
-        tasks=tuple(name.strip() for name in tasks.split(",") if name.strip()),
+        tasks=_names(tasks),
         per_task=per_task,
         temperature=temperature,
-        against=tuple(against or ()),
+        against=folders,
+        without=names,
         model=None if model == "none" else model,
         reranker=reranker,
         on_error=on_error,  # type: ignore[arg-type]
@@ -134,26 +140,31 @@ def stats(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="A collection; the cards if not given.")
     ] = None,
+    plots: Annotated[Path | None, typer.Option(help="A folder that gets the same as plots.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count tasks by family, intent, unit and domain; of a collection, examples, negatives by kind, and twins."""
-    from berri.card import load_cards
+    """Count tasks by family, intent, unit, domain; of a collection, negatives by kind, lengths, duplicates, twins."""
     from berri.stats import card_stats, collection_stats
     from tart.shards import Collection
 
-    facts = card_stats(load_cards()) if folder is None else collection_stats(Collection(folder))
+    if folder is None:
+        from berri.card import load_cards
+
+        facts = card_stats(load_cards())
+    else:
+        facts = collection_stats(Collection(folder))
+    if plots is not None:
+        from berri.plots import plot_stats
+
+        print(*plot_stats(facts, plots), sep="\n", file=sys.stderr)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
         if name == "tasks" and isinstance(value, dict):
-            keys = ("train", "dev", "positives", "documents", "with hard and unfollowing")
-            _table(
-                ("task", *keys),
-                [(task, *(f"{counts.get(key, 0):,}" for key in keys)) for task, counts in value.items()],
-            )
+            print_tasks(value)
         elif isinstance(value, dict):
-            _table((name, "count"), [(key, f"{count:,}") for key, count in value.items()])
+            print_table((name, "count"), [(key, f"{count:,}") for key, count in value.items()])
         else:
             print(f"{name}: {value:,}")
 
@@ -173,63 +184,109 @@ def show(
     collection, form = Collection(folder), named_format(text_format)
     for name in [task] if task else list(collection.tasks):
         for example in islice(collection.examples(split, name), count):  # type: ignore[arg-type]
-            print(f"\n{example.example_id}\n  query     {_short(form.query_text(example.query))}")
+            print(f"\n{example.example_id}\n  query     {short(form.query_text(example.query))}")
             for document in example.positives:
-                print(f"  positive  {_short(form.document_text(document))}")
+                print(f"  positive  {short(form.document_text(document))}")
             for one in example.negatives:
-                print(f"  {one.kind.value}, {one.origin}  {_short(form.document_text(one.document))}")
+                print(f"  {one.kind.value}, {one.origin}  {short(form.document_text(one.document))}")
 
 
 @app.command()
 def convert(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection; with --from, a folder of that layout.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
-    layout: Annotated[str, typer.Option("--to", help="triplets, flagembedding, tevatron or beir.")] = "triplets",
+    to: Annotated[str, typer.Option("--to", help="triplets, flagembedding, tevatron or beir.")] = "",
+    layout: Annotated[str, typer.Option("--from", help="One of these; a collection is made of it.")] = "",
     text_format: Annotated[str, typer.Option(help="How texts are joined; a preset.")] = "tart-dual",
+    instruction: Annotated[str, typer.Option(help="With --from: of queries that come without one.")] = "",
+    license: Annotated[str, typer.Option(help="With --from: of the data.")] = "not stated",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")] = False,
 ) -> None:
-    """Write a collection in the layout of another tool."""
+    """Write a collection in the layout of another tool, or make a collection of such a folder."""
     from berri.convert import convert as convert_collection
+    from berri.convert_from import collection_from
+    from tart.errors import ConfigError
     from tart.shards import Collection
     from tart.text_format import named_format
 
-    convert_collection(Collection(folder), output, layout, named_format(text_format), overwrite=overwrite)
+    form = named_format(text_format)
+    if bool(to) == bool(layout):
+        raise ConfigError("wanted either --to LAYOUT or --from LAYOUT")
+    if layout:
+        collection_from(folder, output, layout, form, instruction=instruction, license=license, overwrite=overwrite)
+    else:
+        convert_collection(Collection(folder), output, to, form, overwrite=overwrite)
     print(output)
 
 
 @app.command()
 def select(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A collection.")],
-    queries: Annotated[Path, typer.Option(help="Queries of the target: JSONL with _id and text.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    queries: Annotated[Path | None, typer.Option(help="Queries of the target: JSONL with _id and text.")] = None,
+    documents: Annotated[Path | None, typer.Option(help="Documents of the target, as tart index takes them.")] = None,
     count: Annotated[int, typer.Option("-n", help="How many training examples.")] = 10_000,
     model: Annotated[str, typer.Option("--model", "-m", help="The bi-encoder that says what is near.")] = "minilm",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")] = False,
 ) -> None:
-    """Choose the training examples that are nearest to your own queries, tasks taking turns."""
+    """Choose the training examples that are nearest to your own queries or documents, tasks taking turns."""
     from berri.select import select as select_examples
-    from tart.index.readers import read_queries
+    from tart.index.readers import read_documents, read_queries
     from tart.models.load import load_encoder
     from tart.shards import Collection
 
-    asked = list(read_queries(queries))
-    made = select_examples(Collection(folder), asked, load_encoder(model), output, count=count, overwrite=overwrite)
+    made = select_examples(
+        Collection(folder),
+        list(read_queries(queries)) if queries else [],
+        load_encoder(model),
+        output,
+        count=count,
+        documents=list(read_documents(documents)) if documents else [],
+        overwrite=overwrite,
+    )
     print(f"{output}: {made.manifest['examples']['train']:,} training examples of {len(made.tasks)} tasks")
 
 
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 160 else f"{flat[:157]}..."
+@app.command()
+def expand(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file of proposals to make.")],
+    tasks: Annotated[str, typer.Option(help="Names of tasks, joined by commas; all if not given.")] = "",
+    count: Annotated[int, typer.Option("-n", help="How many proposals for a task, at most.")] = 4,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A language model: a folder, or the server's name of it; none: rules.")
+    ] = "none",
+    server: Annotated[str, typer.Option(help="An OpenAI-compatible address, such as http://127.0.0.1:8000/v1.")] = "",
+    key_variable: Annotated[str, typer.Option(help="Environment variable with the server's key.")] = "",
+    compare: Annotated[str, typer.Option(help="A bi-encoder that compares meanings, or none: words alone.")] = "minilm",
+    cards: CardsOption = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
+) -> None:
+    """Propose wordings, by rule or by a language model, in a file to accept them from; no card is changed."""
+    from collections import Counter
+
+    from berri.card import CARDS, load_cards
+    from berri.expand import expand as propose
+    from berri.expand import write_proposals
+    from berri.settings import Settings
+    from berri.text_models import LocalModel, ServedModel
+    from tart.errors import ConfigError
+    from tart.models.load import load_encoder
+
+    known = load_cards(cards or CARDS)
+    chosen = Settings(tasks=_names(tasks)).choose(known)
+    if server and model == "none":
+        raise ConfigError("--server wants --model too: the server's name of the model")
+    writer = None if model == "none" else ServedModel(server, model, key_variable) if server else LocalModel(model)
+    encoder = None if compare == "none" else load_encoder(compare)
+    counts: Counter[str] = Counter()
+    proposals = propose(known, chosen, count=count, seed=seed, model=writer, encoder=encoder, counts=counts)
+    made = write_proposals(output, proposals)
+    left_out = ", ".join(f"{number:,} {reason}" for reason, number in sorted(counts.items()) if reason != "proposed")
+    print(f"{output}: {made:,} proposals for {len(chosen)} tasks; left out: {left_out or 'none'}")
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*head)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+def _names(joined: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in joined.split(",") if name.strip())
 
 
 def main() -> NoReturn:

@@ -1,8 +1,4 @@
-"""Converting a collection to the layouts that other training and evaluation tools read.
-
-The way back needs no code of its own: a card with the reader "jsonl" takes the JSON-lines layouts (`fields = { query =
-"query", right = "pos", wrong = "neg" }`), one with the reader "beir" a BEIR folder.
-"""
+"""Converting a collection to the layouts that other training and evaluation tools read. `convert_from` leads back."""
 
 from __future__ import annotations
 
@@ -73,7 +69,8 @@ def convert(
     Args:
         collection: what `collect` made.
         output: the folder to make: `train.jsonl` and `dev.jsonl`, or for BEIR one folder for each task, whose qrels are
-            called `train.tsv` and `dev.tsv` and whose queries carry their instruction as metadata.
+            called `train.tsv` and `dev.tsv` (negatives have the grade 0) and whose queries carry their instruction as
+            metadata.
         layout: "triplets" (sentence-transformers), "flagembedding", "tevatron" or "beir".
         text_format: how instruction and query, title and text are joined where the layout has one text for both.
         overwrite: take the place of an existing folder.
@@ -118,8 +115,10 @@ def _write_beir(folder: Path, collection: Collection, task: str) -> None:
                     wish = example.query.instruction.text if example.query.instruction else ""
                     row = {"_id": example.example_id, "text": example.query.text, "metadata": {"instruction": wish}}
                     queries.write(json.dumps(row) + "\n")
+                    wrong = [negative.document for negative in example.negatives]
                     qrels.writelines(f"{example.example_id}\t{one.doc_id}\t1\n" for one in example.positives)
-                    for one in (*example.positives, *(negative.document for negative in example.negatives)):
+                    qrels.writelines(f"{example.example_id}\t{one.doc_id}\t0\n" for one in wrong)
+                    for one in (*example.positives, *wrong):
                         if one.doc_id not in seen:
                             seen.add(one.doc_id)
                             corpus.write(json.dumps({"_id": one.doc_id, "title": one.title, "text": one.text}) + "\n")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from berri.card import TaskCard
 from berri.draft import Draft, Text
@@ -121,13 +121,24 @@ def elsewhere(task: TaskCard, cards: Mapping[str, TaskCard]) -> frozenset[str]:
     )
 
 
-def pool_rows(corpora: Mapping[str, Mapping[str, Text]]) -> Iterator[tuple[Document, str]]:
-    """All documents of some tasks' corpora, each once, with the names of the tasks it belongs to."""
-    owners: dict[str, list[str]] = {}
-    texts: dict[str, Any] = {}
-    for name, corpus in corpora.items():
-        for doc_id, text in corpus.items():
-            owners.setdefault(doc_id, []).append(name)
-            texts.setdefault(doc_id, text)
-    for doc_id, names in owners.items():
-        yield texts[doc_id].document(), " ".join(names)
+def pool_rows(drafts: Mapping[str, Callable[[], Iterable[Draft]]]) -> Iterator[tuple[Document, str]]:
+    """All documents of some tasks' corpora, each once, with the names of the tasks it belongs to.
+
+    Args:
+        drafts: task -> what gives its drafts, anew at each call: they are read twice, so that no text is kept.
+    """
+    sets: dict[tuple[str, ...], tuple[str, ...]] = {}
+    owners: dict[int, tuple[str, ...]] = {}
+    for name, read in drafts.items():
+        for draft in read():
+            for text in draft.positives:
+                key = int(text.document().doc_id, 16)
+                known = owners.get(key, ())
+                if known[-1:] != (name,):
+                    owners[key] = sets.setdefault((*known, name), (*known, name))
+    for read in drafts.values():
+        for draft in read():
+            for text in draft.positives:
+                document = text.document()
+                if (names := owners.pop(int(document.doc_id, 16), None)) is not None:
+                    yield document, " ".join(names)

@@ -22,8 +22,7 @@ def data_card(name: str, facts: Mapping[str, Any]) -> str:
         f"from {len(sources)} sources. Each example is a query with an instruction, documents that fit both, and "
         "documents that don't: hard ones (of the right kind, near, and wrong) and instruction-unfollowing ones (near "
         "the query, and not what the instruction asks for).",
-        f"Made with seed {config['seed']}, at most {config['per_task']:,} examples a task, licenses: "
-        f"{config['license']}. No query, nor a near duplicate of one, stands on both sides of the split.",
+        _made(config),
         "## Kept apart from test collections",
         _removed(facts),
         "## Tasks",
@@ -65,16 +64,27 @@ def data_card(name: str, facts: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _made(config: Mapping[str, Any]) -> str:
+    if layout := config.get("converted"):
+        return f"Converted from a folder in the layout {layout!r}; its split was kept, and nothing else was checked."
+    return (
+        f"Made with seed {config['seed']}, at most {config['per_task']:,} examples a task, licenses: "
+        f"{config['license']}. No query, nor a near duplicate of one, stands on both sides of the split."
+    )
+
+
 def _removed(facts: Mapping[str, Any]) -> str:
-    against = facts["config"]["against"]
+    against, without = facts["config"]["against"], facts["config"].get("without", ())
+    unread = f"Sources whose card names an overlap with {', '.join(without)} were left out unread." if without else ""
     if not against:
-        return "Nothing was compared: no test collection was named when this was collected."
+        return unread or "Nothing was compared: no test collection was named when this was collected."
     removed = facts["removed"]
     total = sum(removed["by_collection"].values())
     return (
         f"Compared with {', '.join(against)}: {total:,} records shared a text with a test query or document (equal "
         "after normalisation, thirteen words in a row, or nearly the same words) and were taken out; `removed.jsonl` "
         "names each.\n\n"
+        + (f"{unread}\n\n" if unread else "")
         + _table(
             ("test collection", "records taken out"),
             ((key, f"{count:,}") for key, count in removed["by_collection"].items()),
@@ -88,6 +98,11 @@ def _problems(facts: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]
         f"- {task['title']} is known to share texts with {', '.join(task['overlaps'])}."
         for task in sources.values()
         if task["overlaps"]
+    ]
+    lines += [
+        f"- {task['title']}: {count:,} rows of it could not be read and were passed over; `skipped.jsonl` names them."
+        for task in sources.values()
+        if (count := task["source_counts"].get("bad rows"))
     ]
     lines += [f"- Not built: {name} ({why})." for name, why in facts["not_built"].items()]
     return "\n".join(lines) or "None that the cards know of."

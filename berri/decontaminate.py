@@ -100,16 +100,16 @@ class TestIndex:
     def meet(self, texts: Sequence[str]) -> list[tuple[str, int] | None]:
         """For each text how it meets a test text, and which; None if it doesn't."""
         split = [normalised(text).split() for text in texts]
-        bands = bands_of(frozenset(words) for words in split)
+        runs, near = self._meeting_runs(split), self._meeting_near(split)
         found: list[tuple[str, int] | None] = []
         for row, words in enumerate(split):
             equal = self._equal.get(text_hash(" ".join(words))) if words else None
             if equal is not None:
                 found.append(("equal", equal))
-            elif (run := self._meets_run(words)) is not None:
-                found.append(("13 words", run))
-            elif LEAST_WORDS <= len(words) < 2 * RUN and (near := self._meets_near(words, bands[row])) is not None:
-                found.append(("near", near))
+            elif row in runs:
+                found.append(("13 words", runs[row]))
+            elif row in near:
+                found.append(("near", near[row]))
             else:
                 found.append(None)
         return found
@@ -118,24 +118,35 @@ class TestIndex:
         """(collection, id, kind) of a test text."""
         return self._names[number]
 
-    def _meets_run(self, words: Sequence[str]) -> int | None:
-        hashes = run_hashes(words, self._known)
+    def _meeting_runs(self, split: Sequence[Sequence[str]]) -> dict[int, int]:
+        """Row of a text -> the test text that its first shared run stands in."""
+        rows = np.repeat(np.arange(len(split)), [len(words) for words in split])
+        hashes = run_hashes([word for words in split for word in words], self._known)
         if not len(hashes) or not len(self._runs):
-            return None
+            return {}
         places = np.minimum(np.searchsorted(self._runs, hashes), len(self._runs) - 1)
-        hits = np.flatnonzero(self._runs[places] == hashes)
-        return int(self._owners[places[hits[0]]]) if len(hits) else None
+        within = rows[: len(hashes)] == rows[RUN - 1 :]  # a run that begins in one text and ends in another is none
+        hits = np.flatnonzero((self._runs[places] == hashes) & within)
+        met: dict[int, int] = {}
+        for hit in hits.tolist():
+            met.setdefault(int(rows[hit]), int(self._owners[places[hit]]))
+        return met
 
-    def _meets_near(self, words: Sequence[str], bands: Hashes) -> int | None:
-        mine = frozenset(words)
-        for column, band in enumerate(bands):
-            first = int(np.searchsorted(self._bands[:, column], band))
-            last = int(np.searchsorted(self._bands[:, column], band, side="right"))
-            for place in self._band_order[first:last, column]:
-                owner, other = self._short[int(place)]
-                if likeness(mine, other) >= LIKENESS:
-                    return owner
-        return None
+    def _meeting_near(self, split: Sequence[Sequence[str]]) -> dict[int, int]:
+        """Row of a short text -> a test text with nearly the same words."""
+        short = [row for row, words in enumerate(split) if LEAST_WORDS <= len(words) < 2 * RUN]
+        mine = [frozenset(split[row]) for row in short]
+        bands = bands_of(mine)
+        met: dict[int, int] = {}
+        for column in range(bands.shape[1] if len(short) else 0):
+            first = np.searchsorted(self._bands[:, column], bands[:, column])
+            last = np.searchsorted(self._bands[:, column], bands[:, column], side="right")
+            for place in np.flatnonzero(first < last).tolist():
+                others = (self._short[int(one)] for one in self._band_order[first[place] : last[place], column])
+                owner = next((owner for owner, other in others if likeness(mine[place], other) >= LIKENESS), None)
+                if owner is not None:
+                    met.setdefault(short[place], owner)
+        return met
 
 
 def decontaminate(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from berri.card import TaskCard
@@ -16,6 +17,7 @@ CLASS_FIELD = "class"
 """Records of one class are about the same: a document of the query's own class is never its negative."""
 
 MOST_POSITIVES = 4
+_WORDS = re.compile(r"[^\W_]+")  # runs of what str.isalnum() accepts
 
 
 class Text(NamedTuple):
@@ -58,7 +60,7 @@ class Draft:
 
     def to_row(self) -> dict[str, Any]:
         """As plain values, JSON-able."""
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Draft:
@@ -83,7 +85,7 @@ def normalised(text: str) -> str:
     >>> normalised(" What's a GPU?")
     'what s a gpu'
     """
-    return " ".join("".join(letter if letter.isalnum() else " " for letter in text.casefold()).split())
+    return " ".join(_WORDS.findall(text.casefold()))
 
 
 def group_of(query: str) -> str:
@@ -130,7 +132,8 @@ def _draft(task: TaskCard, others: Sequence[TaskCard], query: str, group: str, f
     for other in others:
         if other not in compatible and other.document not in (task.query, task.document):
             kind = "opposites" if other.name in task.opposite else "siblings"
-            wrong[kind] += [text for record in found for text in _texts(other, other.document, record)]
+            theirs = _distinct((text for record in found for text in _texts(other, other.document, record)), same)
+            wrong[kind] += theirs[:MOST_POSITIVES]  # its positives: each other's right and wrong documents make twins
     kept = {kind: tuple(_distinct(texts, taken)) for kind, texts in wrong.items()}
     classes = dict.fromkeys(name for record in found for name in record.fields.get(CLASS_FIELD, ()))
     more = (*right[MOST_POSITIVES:], *allowed)

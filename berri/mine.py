@@ -1,7 +1,7 @@
 """Mining: for each draft of a task the documents that are near and wrong, before some of them are chosen.
 
 Hard candidates come from the task's own corpus, by words (BM25) and, with a model, by meaning. What could be right is
-left out: what scores nearly as much as the positive itself.
+left out: what scores nearly as much as the positive itself. Where the query finds nothing, the positive is the query.
 
 Source: arXiv 2211.09260, section 3.2; the margin, a share of the positive's score, is that of arXiv 2407.15831.
 """
@@ -74,7 +74,8 @@ def mine(
         write_word_index(Path(folder), (text.document() for text in corpus.texts.values()))
         from tart.index.sparse import SparseIndex
 
-        lists["bm25"] = search_words(SparseIndex(Path(folder)), queries, DEPTH)
+        index = SparseIndex(Path(folder))
+        lists["bm25"] = search_words(index, queries, DEPTH)
         if corpus.vectors is not None and query_vectors is not None:
             lists["dense"] = _search_vectors(corpus.vectors, query_vectors)
         others = pool.of_other_tasks(queries, elsewhere, 4 * DEPTH)
@@ -84,6 +85,12 @@ def mine(
             for origin, scored in zip(lists, found, strict=True):
                 ids = [names[row] for row in scored.rows.tolist()[: 2 * DEPTH]]
                 hard += [[name, origin, score] for name, score in judge.passing(ids, scored.scores.tolist())]
+            if (
+                not hard
+            ):  # no document shares a word with the query, such as one that is a name: what is like the right one
+                (scored,) = search_words(index, [draft.positives[0].text], DEPTH)
+                ids = [names[row] for row in scored.rows.tolist()]
+                hard = [[name, "bm25", score] for name, score in judge.passing(ids, scored.scores.tolist())]
             near = ([one.title, one.text, score] for one, score in other if judge.may_be_wrong(words_of(one.text)))
             yield {"group": draft.group, "hard": hard, "others": list(islice(near, OTHERS))}
 

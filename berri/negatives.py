@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -26,7 +26,12 @@ def wording(card: TaskCard, seed: int, example_id: str) -> Instruction:
 
 
 def example_of(
-    card: TaskCard, draft: Draft, mined: Mapping[str, Any], corpus: Sequence[Text], texts: Mapping[str, Text], seed: int
+    card: TaskCard,
+    draft: Draft,
+    mined: Mapping[str, Any],
+    corpus: Sequence[tuple[Text, frozenset[str]]],
+    texts: Mapping[str, Text],
+    seed: int,
 ) -> TrainingExample:
     """A draft with its instruction and its negatives.
 
@@ -34,8 +39,8 @@ def example_of(
         card: the task.
         draft: one query of it.
         mined: the draft's row of candidates; `positives` in it are further positives that a cross-encoder found.
-        corpus: the task's documents, to draw random ones from.
-        texts: the same by id.
+        corpus: the task's documents with their classes, to draw random ones from.
+        texts: the same documents by id.
         seed: of the draws.
     """
     example_id = f"{card.name}:{draft.group}"
@@ -62,9 +67,12 @@ def _some(random: Random, items: Iterable[Any], most: int) -> list[Any]:
     return listed if len(listed) <= most else random.sample(listed, most)
 
 
-def _drawn(random: Random, corpus: Sequence[Text], draft: Draft, count: int) -> list[Text]:
-    """Random documents of the task; a class's own documents can't be told here, so tasks with classes get none."""
-    return [] if draft.classes or not corpus else [random.choice(corpus) for _ in range(count)]
+def _drawn(random: Random, corpus: Sequence[tuple[Text, frozenset[str]]], draft: Draft, count: int) -> Iterator[Text]:
+    """Random documents of the task; one that shares a class with the query may be right, and isn't taken."""
+    for _ in range(count if corpus else 0):
+        text, classes = random.choice(corpus)
+        if classes.isdisjoint(draft.classes):
+            yield text
 
 
 class _Chosen:

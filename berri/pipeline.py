@@ -23,7 +23,6 @@ from berri.card import TaskCard, load_cards
 from berri.corpus import build_pool, corpus_of, pool_rows
 from berri.decontaminate import TestIndex
 from berri.denoise import denoise
-from berri.draft import Text
 from berri.locate import locate
 from berri.settings import Settings
 from berri.split import split_queries
@@ -65,8 +64,8 @@ def collect(
 
     Raises:
         ConfigError: no task is wanted, or an unknown one.
-        DataError: the files of a source are damaged or hold a bad row (unless rows are skipped), or nothing can be
-            built.
+        DataError: the files of a source are damaged or hold a bad row (with `on_error="skip"` the source is left out,
+            or the row passed over), or nothing can be built.
         StorageError: the output exists and was made otherwise, or the disk is full.
     """
     output = Path(output).absolute()
@@ -124,12 +123,18 @@ def each(function: Callable[[str], T], names: list[str], workers: int, doing: st
 def _records(work: Path, cards: Mapping[str, TaskCard], settings: Settings) -> tuple[dict[str, Step], dict[str, str]]:
     """Source -> its records; task or source -> why it can't be built."""
     sources = {card.source.name: card.source for card in cards.values()}
+    overlapping = {
+        name: f"shares texts with {', '.join(shared)}, as its card says"
+        for name, source in sources.items()
+        if (shared := [one for one in source.overlaps if one in settings.without])
+    }
+    sources = {name: source for name, source in sources.items() if name not in overlapping}
     key = _against_key(settings.against)
     steps = {name: stages.records_step(work, source, key, settings.on_error) for name, source in sources.items()}
     names = sorted(sources)
     work_on = partial(_records_of, steps, sources, settings)
     reasons = dict(zip(names, each(work_on, names, settings.workers, "Reading", "sources"), strict=True))
-    missing = {name: reason for name, reason in reasons.items() if reason}
+    missing = overlapping | {name: reason for name, reason in reasons.items() if reason}
     for name, reason in missing.items():
         logger.warning("%s is left out: %s", name, reason)
     return {name: step for name, step in steps.items() if name not in missing}, missing
@@ -149,6 +154,10 @@ def _records_of(steps: Mapping[str, Step], sources: Mapping[str, Any], settings:
             steps[name], sources[name], find, _indexes.get(settings.against), settings.on_error == "skip"
         )
     except DownloadError as error:
+        return str(error)
+    except DataError as error:  # a whole file is damaged, or another one than the card means
+        if settings.on_error == "stop":
+            raise
         return str(error)
     return ""
 
@@ -174,9 +183,9 @@ def _keep(work: Path, drafts: Mapping[str, Step], settings: Settings) -> dict[st
 
 def _mine(work: Path, cards: Mapping[str, TaskCard], kept: Mapping[str, Step], settings: Settings) -> dict[str, Step]:
     pool_key = stages.digest_of([kept[name] for name in sorted(kept)])
-    corpora: dict[str, dict[str, Text]] = {name: corpus_of(stages.drafts_in(kept[name])) for name in sorted(kept)}
-    build_pool(work / "pool", pool_rows(corpora), pool_key)
-    del corpora
+    build_pool(
+        work / "pool", pool_rows({name: partial(stages.drafts_in, kept[name]) for name in sorted(kept)}), pool_key
+    )
     model_key = "" if settings.model is None else _encode(work, kept, settings.model)
     work_on = partial(_mine_one, work, cards, kept, pool_key, model_key)
     names = sorted(kept)

@@ -28,11 +28,13 @@ class Settings:
         per_task: most examples of one task.
         temperature: None takes the same cap for every task; else a task with n examples of at most m gets the share
             (n / m) ** (1 / temperature) of it, so 1 keeps the proportions.
-        against: test collections to be kept out.
+        against: folders of test collections to be kept out.
+        without: names of test collections that aren't at hand: sources whose card lists one as an overlap are left out.
         model: a bi-encoder that mines negatives too, besides BM25; None: BM25 alone.
         reranker: a cross-encoder that judges hard negatives; None: the margin to the positive's score alone.
         dev_share: share of the queries kept for development.
-        on_error: "stop" at the first bad row, or "skip" and count it.
+        on_error: "stop" at the first bad row or file; or "skip": pass the row over and count it, leave out the source
+            of the file.
         workers: processes.
 
     Raises:
@@ -47,6 +49,7 @@ class Settings:
     per_task: int = PER_TASK
     temperature: float | None = None
     against: tuple[Path, ...] = ()
+    without: tuple[str, ...] = ()
     model: str | None = "minilm"
     reranker: str | None = None
     dev_share: float = DEV_SHARE
@@ -73,6 +76,7 @@ class Settings:
             "per_task": self.per_task,
             "temperature": self.temperature,
             "against": sorted(path.resolve().name for path in self.against),
+            "without": list(self.without),
             "model": self.model,
             "reranker": self.reranker,
             "dev_share": self.dev_share,

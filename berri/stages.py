@@ -23,7 +23,8 @@ from tart.errors import DataError
 from tart.seeded import text_hash
 from tart.text_vectors import TextVectors
 
-FORMAT = 1  # raised when a change of the code changes what stages write: finished steps are then done again
+FORMAT = 2  # raised when a change of the code changes what stages write: finished steps are then done again
+MOST_NAMED = 100  # bad rows of a source that are named; all are counted
 
 
 def read_source(source: Source, files: SourceFiles) -> Iterator[Record]:
@@ -64,7 +65,9 @@ def make_records(
             if not skip:
                 raise error
             counts["bad rows"] += 1
-            bad.append(str(error.problem) if len(bad) < 20 else "")
+            if len(bad) < MOST_NAMED:
+                place = Path(error.path or "").name  # the folder differs from machine to machine
+                bad.append(str(DataError(error.problem, path=place, line=error.line, field=error.field)))
 
         met: list[Met] = []
         records = clean_records(read_source(source, files(on_bad)), source.text_steps, counts)
@@ -75,7 +78,7 @@ def make_records(
             yield {"id": record.record_id, "fields": {name: list(texts) for name, texts in record.fields.items()}}
         for one in met:
             yield {"met": one._asdict()}
-        for problem in filter(None, bad):
+        for problem in bad:
             yield {"bad": problem}
 
     step.make(rows)

@@ -34,20 +34,49 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
 
 
 def collection_stats(collection: Collection) -> dict[str, Any]:
-    """Counts over the examples of a collection, JSON-able; every example is read."""
-    tasks = {name: _task_stats(collection, name) for name in collection.tasks}
+    """Counts over the examples of a collection, JSON-able; every example is read.
+
+    Returns:
+        `totals`; `tasks`: name -> counts; `by domain`, `by intent` and `by unit`: examples; `duplicates`: queries asked
+        by several tasks (families do so on purpose), and documents that are right in several tasks or for several
+        queries of one; `twins`.
+    """
+    queries: Counter[str] = Counter()
+    documents: Counter[str] = Counter()
+    tasks = {name: _task_stats(collection, name, queries, documents) for name in collection.tasks}
     totals: Counter[str] = Counter()
     for counts in tasks.values():
         totals.update({key: value for key, value in counts.items() if isinstance(value, int)})
-    return {"totals": dict(sorted(totals.items())), "tasks": tasks, "twins": twins(collection)}
+    return {
+        "totals": dict(sorted(totals.items())),
+        "tasks": tasks,
+        **{f"by {key}": _examples_by(collection, key) for key in ("domain", "intent", "unit")},
+        "duplicates": {
+            "queries of several tasks": sum(count > 1 for count in queries.values()),
+            "documents of several tasks": sum(count > 1 for count in documents.values()),
+            "positives that come again in their task": totals["positives"] - totals["documents"],
+        },
+        "twins": twins(collection),
+    }
 
 
-def _task_stats(collection: Collection, task: str) -> dict[str, Any]:
+def _examples_by(collection: Collection, key: str) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for facts in collection.tasks.values():
+        counts[facts[key] or "not stated"] += sum(facts["examples"].values())
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _task_stats(
+    collection: Collection, task: str, queries: Counter[str], all_documents: Counter[str]
+) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     characters: Counter[str] = Counter()
     texts: Counter[str] = Counter()
+    asked: set[str] = set()
     for split in SPLITS:
         for example in collection.examples(split, task):
+            asked.add(example.group)
             counts[split] += 1
             counts["positives"] += len(example.positives)
             kinds = {negative.kind.value for negative in example.negatives}
@@ -57,6 +86,8 @@ def _task_stats(collection: Collection, task: str) -> dict[str, Any]:
             characters["query"] += len(example.query.text)
             characters["document"] += sum(len(one.text) for one in example.positives)
             texts.update(document.doc_id for document in example.positives)
+    queries.update(asked)
+    all_documents.update(texts.keys())
     examples = max(counts["train"] + counts["dev"], 1)
     return {
         **counts,

@@ -13,6 +13,7 @@ from berri import stages
 from berri.corpus import corpus_of
 from berri.data_card import data_card
 from berri.draft import Draft
+from berri.mine import classes_of
 from berri.negatives import example_of
 from tart.example import TrainingExample
 from tart.files import new_folder
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from berri.pipeline import Made
 
 REMOVED = "removed.jsonl"
+SKIPPED = "skipped.jsonl"
 
 
 def write_collection(
@@ -44,6 +46,7 @@ def write_collection(
     with new_folder(output, overwrite=overwrite) as folder:
         tasks = {one.card.name: _write_task(folder, one, dev, seed) for one in made}
         removed = _write_removed(folder, made)
+        _write_skipped(folder, made)
         versions = {name: version(name) for name in ("tart-retrieval", "pyarrow", "bm25s", "faiss-cpu")}
         totals: Counter[str] = Counter()
         for one in tasks.values():
@@ -94,7 +97,8 @@ def _write_task(folder: Path, made: Made, dev: set[str], seed: int) -> dict[str,
 
 def _examples(made: Made, dev: set[str], wanted: bool, seed: int, counts: Counter[str]) -> Iterator[TrainingExample]:
     texts = corpus_of(stages.drafts_in(made.kept))
-    corpus = list(texts.values())
+    classes = classes_of(stages.drafts_in(made.kept))
+    corpus = [(text, classes[doc_id]) for doc_id, text in texts.items()]
     for row, mined in zip(made.kept.rows(), made.mined.rows(), strict=True):
         draft = Draft.of_row(row)
         if (draft.group in dev) != wanted:
@@ -124,3 +128,18 @@ def _write_removed(folder: Path, made: Sequence[Made]) -> dict[str, Any]:
                     by_collection[row["met"]["collection"]] += 1
                     by_source[one.card.source.name] += 1
     return {"by_collection": dict(sorted(by_collection.items())), "by_source": dict(sorted(by_source.items()))}
+
+
+def _write_skipped(folder: Path, made: Sequence[Made]) -> None:
+    """Name the bad rows that were passed over, by file, line and field; no file if there were none."""
+    records = {one.card.source.name: one.records for one in made}
+    rows = [
+        {"source": name, "problem": row["bad"]}
+        for name, step in records.items()
+        if step.facts["counts"].get("bad rows")
+        for row in step.rows()
+        if "bad" in row
+    ]
+    if rows:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / SKIPPED).write_text(text, encoding="utf-8", newline="\n")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 from berri.files import SourceFiles
 from berri.readers.registry import reader
 from berri.record import Rows
 from tart.errors import DataError
+
+_ON_THE_TABLE = re.compile(r"\b(?:table|chart|listed|(?:this|the|above) list)\b", re.IGNORECASE)
 
 
 @reader("tabfact")
@@ -50,6 +53,8 @@ def read_tabfact(files: SourceFiles, *, tables: str) -> Rows:
 def read_table_questions(files: SourceFiles, *, questions: str, tables: str) -> Rows:
     """WikiTableQuestions: each `question` with the `table` that answers it and the `page` that this comes from.
 
+    Questions on how something stands in "the table" are left out: without it they ask nothing.
+
     Args:
         files: the source's files.
         questions: name of the file with tab-separated id, question, path of the table, answer.
@@ -70,7 +75,8 @@ def read_table_questions(files: SourceFiles, *, questions: str, tables: str) -> 
         if key not in rows:
             files.bad(f"wanted a question and the path of a table in {tables}", questions, number)
             continue
-        yield {"question": columns[1], "table": rows[key], "page": pages.get(key)}
+        if not _ON_THE_TABLE.search(columns[1]):
+            yield {"question": columns[1], "table": rows[key], "page": pages.get(key)}
 
 
 def _cells(text: str, delimiter: str) -> str:

@@ -162,3 +162,37 @@ def test_a_folder_without_cards_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_reader_is_named_with_near_ones() -> None:
     with pytest.raises(ConfigError, match="unknown reader 'jsonll'; did you mean jsonl"):
         find_reader("jsonll")
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        (("held-out-task", "held-out-task"), "toy-a-to-b: no task of family 'toy' is trained"),
+        (("train", "held-out-family"), "toy-a-to-c: tasks of family 'toy' are trained"),
+        (("train", "held-out-task"), ""),
+        (("held-out-family", "held-out-family"), ""),
+    ],
+)
+def test_a_held_out_task_has_trained_brothers_and_a_held_out_family_none(
+    tmp_path: Path, levels: tuple[str, str], message: str
+) -> None:
+    head, tail = GOOD.split("[[task]]")
+    for name, level in zip("bc", levels, strict=True):
+        more = f'expected = 1\nfamily = "toy"\nlevel = "{level}"'
+        head += "[[task]]" + tail.replace('"toy-a-to-b"', f'"toy-a-to-{name}"').replace("expected = 1", more)
+    (tmp_path / "toy.toml").write_text(head)
+    if message:
+        with pytest.raises(DataError, match=message):
+            load_cards(tmp_path)
+    else:
+        assert [task.level for task in load_cards(tmp_path).values()] == list(levels)
+
+
+def test_every_level_of_generalisation_can_be_measured_on_open_cards() -> None:
+    levels = {card.level for card in CARDS.values() if card.source.license_class == "open"}
+    assert levels == {"train", "held-out-task", "held-out-family"}
+
+
+def test_an_overlap_that_is_no_known_test_collection_is_refused(tmp_path: Path) -> None:
+    message = refused(tmp_path, 'domain = "toys"', 'domain = "toys"\noverlaps = ["scifakt"]')
+    assert re.search("field 'source.overlaps': wanted one of .*scifact.*found 'scifakt'", message)

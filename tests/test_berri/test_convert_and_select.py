@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from berri.card import TaskCard
+from berri.card import TaskCard, load_cards
 from berri.cli import main
 from berri.convert import convert
+from berri.convert_from import collection_from
 from berri.files import SourceFiles
 from berri.pipeline import collect
+from berri.plots import plot_stats
 from berri.readers import find_reader
 from berri.select import select
 from berri.settings import Settings
-from tart.collection import Query
+from berri.stats import card_stats, collection_stats
+from tart.collection import Document, Query
 from tart.errors import ConfigError, DataError
 from tart.shards import Collection, read_examples
 from tart.testing import KeywordEncoder
@@ -100,6 +103,15 @@ def test_the_nearest_examples_are_chosen_and_tasks_take_turns(tmp_path: Path, co
         assert list(made.examples("dev", task)) == list(collection.examples("dev", task))
 
 
+def test_target_documents_choose_the_examples_whose_right_documents_are_near(
+    tmp_path: Path, collection: Collection
+) -> None:
+    encoder = KeywordEncoder(["violins", "rice", "comets", "bread"])
+    made = select(collection, [], encoder, tmp_path / "d", count=4, documents=[Document("1", "rice")], per_query=5)
+    chosen = [example for task in made.tasks for example in made.examples("train", task)]
+    assert chosen and all("rice" in document.text for one in chosen for document in one.positives)
+
+
 def test_select_without_queries_is_refused(tmp_path: Path, collection: Collection) -> None:
     with pytest.raises(ConfigError, match="wanted queries"):
         select(collection, [], KeywordEncoder(["x"]), tmp_path / "s", count=3)
@@ -141,9 +153,11 @@ def test_a_truncated_shard_is_refused(collection: Collection) -> None:
         ["list", "--json", "--license", "open"],
         ["check"],
         ["stats", "--json"],
-        ["stats", "{out}"],
+        ["stats", "{out}", "--plots", "{tmp}/plots"],
+        ["stats", "--plots", "{tmp}/plots"],
         ["show", "{out}", "-n", "1"],
         ["convert", "{out}", "--output", "{tmp}/converted", "--to", "beir"],
+        ["expand", "--cards", "{tmp}/cards", "--compare", "none", "--output", "{tmp}/proposals.toml"],
     ],
 )
 def test_every_command_runs(
@@ -161,6 +175,25 @@ def test_every_command_runs(
     assert capsys.readouterr().out.strip()
 
 
+def test_statistics_count_domains_duplicates_and_draw_plots(tmp_path: Path, collection: Collection) -> None:
+    facts = collection_stats(collection)
+    assert facts["by domain"] == {"papers": 80, "recipes": 20}
+    assert facts["by unit"] == {"sentence": 40, "title": 40, "recipe": 20}
+    assert facts["duplicates"] == {
+        "queries of several tasks": 40,  # of the family
+        "documents of several tasks": 0,
+        "positives that come again in their task": 0,
+    }
+    assert sum(one["random: random"] for one in facts["tasks"].values()) > 50
+    for path in (
+        *plot_stats(facts, tmp_path / "plots"),
+        *plot_stats(card_stats(load_cards(tmp_path / "cards")), tmp_path / "c"),
+    ):
+        assert path.read_bytes().startswith(b"\x89PNG")
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert names == {"by_domain.png", "by_intent.png", "by_unit.png", "negatives.png", "lengths.png"}
+
+
 def test_check_counts_pairs_and_says_what_is_wrong(
     tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,3 +207,59 @@ def test_check_counts_pairs_and_says_what_is_wrong(
     out = capsys.readouterr().out
     assert "off: recipes-dish: wanted at least 500 pairs, found 20" in out
     assert "not here: papers-abstract-to-gist" in out
+
+
+def seen(collection: Collection, split: str) -> list[tuple[str, str, list[str], set[str]]]:
+    return [
+        (
+            one.query.text,
+            one.query.instruction.text if one.query.instruction else "",
+            [document.text for document in one.positives],
+            {negative.document.text for negative in one.negatives},
+        )
+        for task in collection.tasks
+        for one in collection.examples(split, task)  # type: ignore[arg-type]
+    ]
+
+
+@pytest.mark.parametrize("layout", ["triplets", "flagembedding", "tevatron", "beir"])
+def test_what_was_written_in_a_layout_comes_back(tmp_path: Path, collection: Collection, layout: str) -> None:
+    convert(collection, tmp_path / "there", layout, FORMAT)
+    back = collection_from(tmp_path / "there", tmp_path / "back", layout, FORMAT)
+    assert Collection(back.folder, verify=True).manifest["examples"] == collection.manifest["examples"]
+    for split in ("train", "dev"):
+        assert seen(back, split) == seen(collection, split) != []
+    assert "Converted from a folder in the layout" in (back.folder / "README.md").read_text()
+
+
+def test_queries_without_an_instruction_get_the_one_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    rows = [{"query": "a", "pos": ["b"], "neg": ["c"]}, {"query": "d", "pos": ["e"], "neg": [], "prompt": "Say it."}]
+    (tmp_path / "in" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = collection_from(tmp_path / "in", tmp_path / "out", "flagembedding", FORMAT, instruction="Find it.")
+    assert seen(made, "train") == [("a", "Find it.", ["b"], {"c"}), ("d", "Say it.", ["e"], set())]
+    assert made.tasks["in"]["wordings"] == ["Find it.", "Say it."]
+
+
+@pytest.mark.parametrize(
+    ("layout", "line", "message"),
+    [
+        ("triplets", '{"anchor": "a"}', r"train\.jsonl:2: field 'positive': wanted text that isn't blank, found None"),
+        ("flagembedding", '{"query": "a", "pos": "b"}', r"train\.jsonl:2: field 'pos': wanted a list of texts"),
+        (
+            "tevatron",
+            '{"query": "a", "positive_passages": [{}]}',
+            r":2: field 'positive_passages': wanted a list",
+        ),
+        ("tevatron", "{", r"train\.jsonl:2: not valid JSON"),
+        ("triplet", "{}", "unknown layout 'triplet'; did you mean triplets"),
+        ("beir", "{}", "holds no corpus.jsonl with qrels"),
+    ],
+)
+def test_a_row_that_does_not_fit_its_layout_is_told_by_line_and_field(
+    tmp_path: Path, layout: str, line: str, message: str
+) -> None:
+    (tmp_path / "train.jsonl").write_text("\n" + line + "\n")
+    with pytest.raises((DataError, ConfigError), match=message):
+        collection_from(tmp_path, tmp_path / "out", layout, FORMAT)
+    assert not (tmp_path / "out").exists()

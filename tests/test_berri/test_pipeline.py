@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from berri.card import TaskCard
+from berri.against import folders_and_names
+from berri.card import TaskCard, load_cards
 from berri.draft import normalised
 from berri.pipeline import collect
 from berri.settings import Settings
@@ -231,3 +232,19 @@ def test_a_task_that_loses_all_its_records_is_listed_and_the_rest_is_built(
     made = collect(tmp_path / "left", settings(mirror, against=(test,)), cards=cards)
     assert list(made.tasks) == ["papers-abstract-to-gist", "papers-abstract-to-title"]
     assert made.manifest["not_built"] == {"recipes-dish": "no record with its query and document is left"}
+
+
+def test_sources_that_are_known_to_share_texts_with_a_named_collection_are_left_out(
+    tmp_path: Path, mirror: Path, cards: dict[str, TaskCard]
+) -> None:
+    path = mirror.parent / "cards" / "recipes.toml"
+    path.write_text(path.read_text().replace('domain = "recipes"', 'domain = "recipes"\noverlaps = ["quora"]'))
+    (tmp_path / "tests").mkdir()
+    folders, names = folders_and_names([str(tmp_path / "tests"), "Quora", "scifact"])
+    assert folders == (tmp_path / "tests",) and names == ("quora", "scifact")
+    made = collect(tmp_path / "known", settings(mirror, without=names), cards=load_cards(path.parent))
+    assert list(made.tasks) == ["papers-abstract-to-gist", "papers-abstract-to-title"]
+    assert made.manifest["not_built"] == {"recipes": "shares texts with quora, as its card says"}
+    assert "names an overlap with quora, scifact were left out" in (made.folder / "README.md").read_text()
+    with pytest.raises(ConfigError, match="'scifakt' is neither a folder nor a known name; known are scifact"):
+        folders_and_names(["scifakt"])
