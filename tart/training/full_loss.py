@@ -1,4 +1,4 @@
-"""The losses of a cross-encoder. A batch is a row of lists; the first pair of a list is the positive, the rest is wrong."""
+"""The losses of a cross-encoder. A batch is a row of lists; the first pair of a list is right, the others are wrong."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tart.training.full_settings import FullModelSettings
 
 
 class EncT5Module(Module):  # type: ignore[misc]
-    """EncT5 as a module of sentence-transformers, for its trainer and checkpoints; the finished model is a plain EncT5."""
+    """EncT5 as a module of sentence-transformers, for its trainer and its checkpoints alone."""
 
     def __init__(self, model: EncT5) -> None:
         super().__init__()
