@@ -130,6 +130,18 @@ class EncT5Reranker:
         model.load_published(read_weights(folder), folder)
         return cls(model, _tokenizer(folder), text_format, name, device=device)
 
+    @classmethod
+    def of_t5(cls, folder: Path, text_format: TextFormat, name: str, *, device: str | None = None) -> EncT5Reranker:
+        """The encoder of a plain T5 with a new head, from torch's generator: what TART-full's training begins with.
+
+        Raises:
+            CheckpointError: if the tokenizer is missing.
+            ConfigError: if the tokenizer needs a package that isn't installed.
+        """
+        model = EncT5(T5Config.from_pretrained(folder))
+        model.body = T5EncoderModel.from_pretrained(folder)
+        return cls(model, _tokenizer(folder), text_format, name, device=device)
+
     @torch.inference_mode()
     def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:
         """Score pairs.

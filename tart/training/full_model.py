@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules.module import Module
-from transformers import T5Config
+from transformers import AutoConfig, T5Config
 from transformers.utils import logging as transformers_logging
 
 from tart.errors import CheckpointError
@@ -18,7 +18,7 @@ from tart.models.enc_t5 import EncT5, EncT5Reranker
 from tart.models.hub import hub_folder
 from tart.models.load import load_errors, load_reranker, model_family
 from tart.models.registry import locate
-from tart.text_format import TextFormat
+from tart.text_format import PRESETS, TextFormat
 from tart.training.full_settings import FullModelSettings
 
 
@@ -64,14 +64,14 @@ def build_full(
         CheckpointError: the base doesn't read as many tokens as are wanted, or can't be loaded.
         ConfigError: unknown base.
     """
-    loaded = None if model_family(base) == "bi-encoder" else load_reranker(base)
+    loaded = _with_a_head(base) if model_family(base) == "bi-encoder" else load_reranker(base)
     if isinstance(loaded, EncT5Reranker):
         model = CrossEncoder(modules=[EncT5Module(loaded.model)], device=str(loaded.device))
         reranker: CrossEncoderReranker | EncT5Reranker
         reranker = EncT5Reranker(loaded.model, loaded.tokenizer, text_format, name, device=str(loaded.device))
         longest, reranker.max_tokens = reranker.max_tokens, settings.tokens
     else:
-        model = _with_a_head(base) if loaded is None else loaded.model
+        model = loaded.model
         longest, model.max_seq_length = model.max_seq_length or 0, settings.tokens
         reranker = CrossEncoderReranker(model, text_format, name)
     if settings.tokens > longest:
@@ -82,14 +82,17 @@ def build_full(
     return model, reranker
 
 
-def _with_a_head(base: str) -> CrossEncoder:
-    """The body of a bi-encoder with a new head of one label, from torch's generator."""
+def _with_a_head(base: str) -> CrossEncoderReranker | EncT5Reranker:
+    """The body of a bi-encoder, or the encoder of a plain T5, with a new head from torch's generator."""
     name, _, folder = locate(base)
     folder = folder or hub_folder(name)
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # that the head is new is meant
     try:
         with load_errors(folder):
-            return CrossEncoder(str(folder), num_labels=1, local_files_only=True)
+            if AutoConfig.from_pretrained(folder).model_type == "t5":
+                return EncT5Reranker.of_t5(folder, PRESETS["tart-full"], name)
+            model = CrossEncoder(str(folder), num_labels=1, local_files_only=True)
+            return CrossEncoderReranker(model, PRESETS["plain"], name)
     finally:
         transformers_logging.set_verbosity(level)

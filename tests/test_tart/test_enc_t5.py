@@ -186,3 +186,27 @@ def test_it_is_trained_and_saved_in_its_own_form(tmp_path: Path, pieces: bytes) 
     pair = (Query("q", "read a file", WISH), Document("d", "some words"))
     assert before.score([pair])[0] != after.score([pair])[0]
     assert json.loads((tmp_path / "trained" / "tart.json").read_text())["family"] == "enc-t5"
+
+
+def test_a_plain_t5_gets_a_head(tmp_path: Path, pieces: bytes) -> None:
+    from transformers import T5ForConditionalGeneration
+
+    from tart.training.full_model import build_full
+    from tart.training.full_settings import FullModelSettings
+
+    folder = enc_t5_folder(tmp_path / "t5", pieces, published_state())
+    torch.manual_seed(0)
+    whole = T5ForConditionalGeneration(T5)
+    whole.save_pretrained(folder)
+    torch.manual_seed(1)
+    model, reranker = build_full(str(folder), FullModelSettings(64, dropout=0.0), PRESETS["tart-full"], "new")
+    assert isinstance(reranker, EncT5Reranker)
+    state = reranker.model.published()
+    assert torch.equal(
+        state["encoder.block.1.layer.0.SelfAttention.q.weight"],
+        whole.state_dict()["encoder.block.1.layer.0.SelfAttention.q.weight"],
+    )
+    tokens = reranker.padded(reranker.tokens([(Query("q", "read a file", WISH), Document("d", "some words"))]))
+    logits = model.eval()({key: value.to(model.device) for key, value in tokens.items()})["scores"]
+    expected = reranker.score([(Query("q", "read a file", WISH), Document("d", "some words"))])
+    assert logits.softmax(dim=1)[0, 1].item() == pytest.approx(float(expected[0]), abs=1e-6)

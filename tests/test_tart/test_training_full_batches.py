@@ -129,3 +129,24 @@ def test_instructions_come_from_the_wordings_and_change_with_the_epoch(toy: Coll
 def test_processes_have_to_share_evenly(toy: Collection) -> None:
     with pytest.raises(ConfigError, match="8 examples can't be shared by 3 processes"):
         batches(toy, world=3)
+
+
+@pytest.mark.parametrize("name", ["toy-full", "mini-full", "paper-full"])
+def test_recipes_that_ship_are_whole(name: str) -> None:
+    from tart.training.recipe import read_recipe, recipe_names
+
+    assert name in recipe_names()
+    assert read_recipe(FullRecipe, name).data.unfollowing > 0
+
+
+def test_the_body_of_a_bi_encoder_gets_a_head() -> None:
+    from tart.training.full_model import build_full
+    from tart.training.full_settings import FullModelSettings
+
+    heads = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model, found = build_full("minilm", FullModelSettings(64), PRESETS["tart-dual"], "new")
+        assert isinstance(found, CrossEncoderReranker) and model.num_labels == 1 and model.max_seq_length == 64
+        heads.append(model[0].model.classifier.weight.detach())
+    assert torch.equal(*heads)
