@@ -35,7 +35,8 @@ class FullLoss(nn.Module):
         """
         scores = self.model(dict(features[0]))["scores"].float()
         form = pointwise if self.settings.form == "pointwise" else listwise
-        return form(scores, labels["sizes"]).sum() / labels["lists"]
+        share: Tensor = form(scores, labels["sizes"]).sum() / labels["lists"]
+        return share
 
 
 def pointwise(scores: Tensor, sizes: list[int]) -> Tensor:
@@ -54,7 +55,7 @@ def pointwise(scores: Tensor, sizes: list[int]) -> Tensor:
         each = functional.cross_entropy(scores, relevant, reduction="none")
     else:
         each = functional.binary_cross_entropy_with_logits(scores[:, 0], relevant.float(), reduction="none")
-    return torch.stack([part.mean() for part in each.split(sizes)])
+    return torch.stack([part.mean() for part in torch.split(each, sizes)])
 
 
 def listwise(scores: Tensor, sizes: list[int]) -> Tensor:
@@ -68,7 +69,7 @@ def listwise(scores: Tensor, sizes: list[int]) -> Tensor:
         shape (lists,).
     """
     score = scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores[:, 0]
-    return torch.stack([-part.log_softmax(dim=0)[0] for part in score.split(sizes)])
+    return torch.stack([-part.log_softmax(dim=0)[0] for part in torch.split(score, sizes)])
 
 
 def _starts(sizes: list[int]) -> list[int]:

@@ -27,7 +27,7 @@ from tart.training.full_settings import FullRecipe
 from tart.training.recipe import read_recipe
 from tart.training.toy import toy_words, write_toy_world
 
-SHORT = ("loop.steps=12", "save_every=4", "batch_size=4", "log_every=2", "tasks=2", "queries=2")
+SHORT = ("loop.steps=12", "save_every=4", "batch_size=4", "log_every=2", "development.tasks=2", "queries=2")
 
 
 @pytest.fixture(scope="module")
