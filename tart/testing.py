@@ -148,7 +148,10 @@ def tiny_sentence_transformer(
 def tiny_cross_encoder(
     *, dim: int = 32, seed: int = 0, labels: int = 1, max_tokens: int = 64, words: Sequence[str] = ()
 ) -> CrossEncoder:
-    """A cross-encoder on the same BERT, with random weights.
+    """A cross-encoder on the same BERT, with random weights but for one thing: its tokens look at their equals.
+
+    Queries and keys of its attention are the embeddings themselves, and places count little. So it can compare two
+    texts, which a trained body can and random weights would take hours to learn.
 
     Args:
         dim: width of its layers, a multiple of 4.
@@ -165,7 +168,13 @@ def tiny_cross_encoder(
         torch.manual_seed(seed)
         config = _tiny_config(dim, words)
         config.num_labels = labels
-        BertForSequenceClassification(config).save_pretrained(folder)
+        model = BertForSequenceClassification(config)
+        with torch.no_grad():
+            model.bert.embeddings.position_embeddings.weight.mul_(0.1)
+            for layer in model.bert.encoder.layer:
+                for projection in (layer.attention.self.query, layer.attention.self.key):
+                    torch.nn.init.eye_(projection.weight)
+        model.save_pretrained(folder)
         _tiny_tokenizer(max_tokens, words).save_pretrained(folder)
         return CrossEncoder(folder, device="cpu")
 
@@ -183,6 +192,7 @@ def _tiny_tokenizer(max_tokens: int, words: Sequence[str]) -> Any:
         sep_token="[SEP]",
         mask_token="[MASK]",
         model_max_length=max_tokens,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],  # as BERT's
     )
 
 

@@ -16,6 +16,7 @@ from tart.retrieval.protocols import FloatArray
 from tart.text_format import TextFormat
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import CrossEncoder
     from transformers import PreTrainedTokenizerBase
 
@@ -104,6 +105,19 @@ class CrossEncoderReranker:
         if form.max_query_tokens is not None:
             asked_room = min(asked_room, form.max_query_tokens - 2)  # [CLS] and its [SEP]
         return fitting_query(tokenizer, form, query, asked_room), text
+
+    def tokens(self, pairs: Sequence[tuple[Query, Document]]) -> dict[str, list[list[int]]]:
+        """What the model reads of pairs, as `score` does: for each of its inputs the values, a list for each pair."""
+        asked, texts = zip(*(self._texts(query, document) for query, document in pairs), strict=True)
+        limit = self.model.max_seq_length
+        found = self.model.tokenizer(
+            list(asked), list(texts), truncation="longest_first", max_length=limit, padding=False, verbose=False
+        )
+        return dict(found)
+
+    def padded(self, tokens: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
+        """Tokens as tensors of shape (pairs, longest)."""
+        return dict(self.model.tokenizer.pad(tokens, return_tensors="pt"))
 
     def save(self, folder: str | Path) -> None:
         """Write a plain sentence-transformers folder (safetensors) with `tart.json` into an empty or new folder."""

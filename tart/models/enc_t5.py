@@ -112,6 +112,7 @@ class EncT5Reranker:
         rows = model.body.config.vocab_size
         if not isinstance(self._start, int) or self._start >= rows:
             raise CheckpointError(f"{name}: the id of {START} is {self._start}, the embeddings have {rows} rows")
+        self.max_tokens = MAX_TOKENS
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
         self._notice = InstructionNotice(name, text_format)
@@ -129,6 +130,18 @@ class EncT5Reranker:
         model.load_published(read_weights(folder), folder)
         return cls(model, _tokenizer(folder), text_format, name, device=device)
 
+    @classmethod
+    def of_t5(cls, folder: Path, text_format: TextFormat, name: str, *, device: str | None = None) -> EncT5Reranker:
+        """The encoder of a plain T5 with a new head, from torch's generator: what TART-full's training begins with.
+
+        Raises:
+            CheckpointError: if the tokenizer is missing.
+            ConfigError: if the tokenizer needs a package that isn't installed.
+        """
+        model = EncT5(T5Config.from_pretrained(folder))
+        model.body = T5EncoderModel.from_pretrained(folder)
+        return cls(model, _tokenizer(folder), text_format, name, device=device)
+
     @torch.inference_mode()
     def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:
         """Score pairs.
@@ -143,28 +156,38 @@ class EncT5Reranker:
             CheckpointError: if a score is NaN.
         """
         self._notice.look_at(query for query, _ in pairs)
-        inputs = [self._input_ids(query, document) for query, document in pairs]
+        inputs = self.tokens(pairs)["input_ids"]
         order = sorted(range(len(pairs)), key=lambda row: len(inputs[row]))
         scores = np.empty(len(pairs), dtype=np.float32)
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            width = max(len(inputs[row]) for row in rows)
-            ids = torch.zeros((len(rows), width), dtype=torch.long)
-            mask = torch.zeros_like(ids)
-            for place, row in enumerate(rows):
-                ids[place, : len(inputs[row])] = torch.tensor(inputs[row])
-                mask[place, : len(inputs[row])] = 1
-            logits = self.model(ids.to(self.device), mask.to(self.device)).float()
+            batch = {
+                name: one.to(self.device) for name, one in self.padded({"input_ids": [inputs[r] for r in rows]}).items()
+            }
+            logits = self.model(**batch).float()
             scores[rows] = logits.softmax(dim=1)[:, 1].cpu().numpy()
         return check_scores(scores, pairs, self.name)
+
+    def tokens(self, pairs: Sequence[tuple[Query, Document]]) -> dict[str, list[list[int]]]:
+        """What the model reads of pairs, as `score` does."""
+        return {"input_ids": [self._input_ids(query, document) for query, document in pairs]}
+
+    def padded(self, tokens: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
+        """Tokens and their mask as tensors of shape (pairs, longest)."""
+        inputs = tokens["input_ids"]
+        ids = torch.zeros((len(inputs), max(len(one) for one in inputs)), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, one in enumerate(inputs):
+            ids[row, : len(one)], mask[row, : len(one)] = torch.tensor(one), 1
+        return {"input_ids": ids, "attention_mask": mask}
 
     def _input_ids(self, query: Query, document: Document) -> list[int]:
         form = self.text_format
         text = self._ids(form.document_text(document))
         if form.max_document_tokens is not None:
             text = text[: form.max_document_tokens - 1]  # its </s>
-        room = MAX_TOKENS - 3
-        asked_room = room - min(len(text), MAX_TOKENS // 2)
+        room = self.max_tokens - 3
+        asked_room = room - min(len(text), self.max_tokens // 2)
         if form.max_query_tokens is not None:
             asked_room = min(asked_room, form.max_query_tokens - 2)  # <s> and its </s>
         asked = self._ids(fitting_query(self.tokenizer, form, query, asked_room))[:asked_room]

@@ -49,7 +49,7 @@ def load_encoder(
     from tart.models.bi_encoder import BiEncoder
 
     found = _find(name, ("bi-encoder",), "load_encoder", text_format)
-    with _load_errors(found.folder):
+    with load_errors(found.folder):
         model = _sentence_transformer(found, device)
     chosen = found.text_format or _format_of_prompts(model.prompts)
     return BiEncoder(model, chosen, found.name)
@@ -71,7 +71,7 @@ def load_reranker(
         DownloadError: a hub id, and the hub can't be reached.
     """
     found = _find(name, ("cross-encoder", "enc-t5"), "load_reranker", text_format)
-    with _load_errors(found.folder):
+    with load_errors(found.folder):
         if found.family == "enc-t5":
             from tart.models.enc_t5 import EncT5Reranker
 
@@ -175,7 +175,7 @@ def _guess_family(folder: Path) -> Family:
 
 
 @contextmanager
-def _load_errors(folder: Path) -> Iterator[None]:
+def load_errors(folder: Path) -> Iterator[None]:
     """Turn what the loading libraries raise into one line, and keep their announcements and bars off the screen."""
     from transformers.utils import logging as transformers_logging
 

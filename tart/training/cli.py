@@ -28,3 +28,15 @@ def dual(
     from tart.training.settings import DualRecipe
 
     print(train_dual(read_recipe(DualRecipe, recipe, changes or ()), data, output, overwrite=overwrite))
+
+
+@train_app.command()
+def full(
+    data: Data, output: Output, recipe: Recipe = "mini-full", changes: Changes = None, overwrite: Overwrite = False
+) -> None:
+    """Train a cross-encoder (TART-full)."""
+    from tart.training.full import train_full
+    from tart.training.full_settings import FullRecipe
+    from tart.training.recipe import read_recipe
+
+    print(train_full(read_recipe(FullRecipe, recipe, changes or ()), data, output, overwrite=overwrite))

@@ -156,3 +156,57 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path, pieces: bytes) 
     (folder / "spiece.model").unlink()
     with pytest.raises(CheckpointError, match=r"holds no tokenizer; wanted tokenizer.json or spiece.model"):
         load(folder)
+
+
+def test_it_is_trained_and_saved_in_its_own_form(tmp_path: Path, pieces: bytes) -> None:
+    from tart.testing import tiny_sentence_transformer
+    from tart.training.full import train_full
+    from tart.training.full_settings import FullLossSettings, FullModelSettings, FullRecipe
+    from tart.training.settings import DataSettings, DevelopmentSettings, LoopSettings
+    from tart.training.toy import write_toy_world
+
+    base = enc_t5_folder(tmp_path / "t5", pieces, published_state())
+    tiny_sentence_transformer().save(str(tmp_path / "first"))
+    write_toy_world(tmp_path / "world", train=8, dev=2)
+
+    def trained(name: str, steps: int, **loop: int) -> Path:
+        recipe = FullRecipe(
+            "tiny", str(base), "tart-full", first_stage=str(tmp_path / "first"), data=DataSettings(),
+            model=FullModelSettings(64, dropout=0.1), loss=FullLossSettings("pointwise"),
+            loop=LoopSettings(steps=steps, batch_size=4, precision="fp32", learning_rate=1e-2, **loop),
+            development=DevelopmentSettings(every=2, tasks=1, queries=1),
+        )  # fmt: skip
+        return train_full(recipe, tmp_path / "world", tmp_path / name)
+
+    before, after = load(base), load(trained("trained", 4))
+    assert {key: value.shape for key, value in before.model.published().items()} == {
+        key: value.shape for key, value in after.model.published().items()
+    }
+    assert not torch.equal(before.model.classifier.weight, after.model.classifier.weight)
+    pair = (Query("q", "read a file", WISH), Document("d", "some words"))
+    assert before.score([pair])[0] != after.score([pair])[0]
+    assert json.loads((tmp_path / "trained" / "tart.json").read_text())["family"] == "enc-t5"
+
+
+def test_a_plain_t5_gets_a_head(tmp_path: Path, pieces: bytes) -> None:
+    from transformers import T5ForConditionalGeneration
+
+    from tart.training.full_model import build_full
+    from tart.training.full_settings import FullModelSettings
+
+    folder = enc_t5_folder(tmp_path / "t5", pieces, published_state())
+    torch.manual_seed(0)
+    whole = T5ForConditionalGeneration(T5)
+    whole.save_pretrained(folder)
+    torch.manual_seed(1)
+    model, reranker = build_full(str(folder), FullModelSettings(64, dropout=0.0), PRESETS["tart-full"], "new")
+    assert isinstance(reranker, EncT5Reranker)
+    state = reranker.model.published()
+    assert torch.equal(
+        state["encoder.block.1.layer.0.SelfAttention.q.weight"],
+        whole.state_dict()["encoder.block.1.layer.0.SelfAttention.q.weight"],
+    )
+    tokens = reranker.padded(reranker.tokens([(Query("q", "read a file", WISH), Document("d", "some words"))]))
+    logits = model.eval()({key: value.to(model.device) for key, value in tokens.items()})["scores"]
+    expected = reranker.score([(Query("q", "read a file", WISH), Document("d", "some words"))])
+    assert logits.softmax(dim=1)[0, 1].item() == pytest.approx(float(expected[0]), abs=1e-6)

@@ -1,0 +1,83 @@
+"""What a cross-encoder is trained with: the tables of a recipe that differ from a bi-encoder's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tart.errors import ConfigError
+from tart.training.settings import DataSettings, DevelopmentSettings, LoopSettings
+
+
+@dataclass(frozen=True, slots=True)
+class FullModelSettings:
+    """What the model reads.
+
+    Args:
+        tokens: of a pair of query and document, special ones included; also of the finished model.
+        dropout: probability, in all layers.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    tokens: int = 256
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.tokens < 16:
+            raise ConfigError(f"model.tokens: wanted at least 16, got {self.tokens}")
+        if not 0 <= self.dropout <= 0.9:
+            raise ConfigError(f"model.dropout: wanted between 0 and 0.9, got {self.dropout:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class FullLossSettings:
+    """What is minimised.
+
+    Args:
+        form: "pointwise": each pair is relevant or not (cross-entropy of two classes, the paper's; of one logit where
+            the model has one); "listwise": a positive is chosen among its negatives (softmax over the list).
+
+    Source: arXiv 2211.09260, section 4 (pointwise).
+    """
+
+    form: Literal["pointwise", "listwise"] = "listwise"
+
+
+@dataclass(frozen=True, slots=True)
+class FullRecipe:
+    """A recipe for a cross-encoder (TART-full): `kind = "full"`.
+
+    Args:
+        name: what the model is called.
+        base: the model to begin with: short name, folder or hub id of a bi-encoder (it gets a new head), a
+            cross-encoder, or an EncT5.
+        text_format: preset that joins instruction and query.
+        license: of the trained model, for its card.
+        seed: of every random choice.
+        first_stage: bi-encoder whose candidates are ordered anew in the development search.
+        data: which examples, and how many negatives of each kind.
+        model: what it reads.
+        loss: what is minimised.
+        loop: how long and how fast; `token_budget` bounds what goes through the model together, whole examples.
+        development: how it is watched.
+    """
+
+    name: str
+    base: str = "minilm"
+    text_format: str = "tart-dual"
+    license: str = ""
+    seed: int = 1
+    first_stage: str = "minilm"
+    data: DataSettings = field(default_factory=DataSettings)
+    model: FullModelSettings = field(default_factory=FullModelSettings)
+    loss: FullLossSettings = field(default_factory=FullLossSettings)
+    loop: LoopSettings = field(default_factory=LoopSettings)
+    development: DevelopmentSettings = field(default_factory=lambda: DevelopmentSettings(tasks=10, queries=10))
+
+    def __post_init__(self) -> None:
+        if not self.data.hard + self.data.unfollowing + self.data.random:
+            raise ConfigError("data: a cross-encoder needs negatives; give hard, unfollowing or random")
+        if self.loop.grad_cache:
+            raise ConfigError("loop.grad_cache: a cross-encoder needs none, its memory doesn't grow with the batch")

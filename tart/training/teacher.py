@@ -1,0 +1,126 @@
+"""Scores of a cross-encoder for a collection's examples: what a bi-encoder can be taught by.
+
+teacher/
+    manifest.json        which collection, which reranker, sha256 of each file
+    <task>.parquet       example_id, and a score for each of its documents: positives, then negatives, in their order
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tart.errors import DataError
+from tart.files import atomic_write, new_folder
+from tart.manifest import read_manifest, verify_parts, write_manifest
+from tart.progress import Advance, silent
+from tart.retrieval.protocols import FloatArray, Reranker
+from tart.seeded import text_hash
+from tart.shards import Collection, read_examples
+
+KIND = "tart-teacher/1"
+_AT_ONCE = 256  # examples
+
+
+def write_teacher_scores(
+    folder: str | Path,
+    reranker: Reranker,
+    collection: Collection,
+    *,
+    tasks: Sequence[str] = (),
+    overwrite: bool = False,
+    advance: Advance = silent,
+) -> TeacherScores:
+    """Score every document of every training example, each under the instruction that the example holds.
+
+    A killed run goes on where it was: each task's scores are kept beside the folder until all are there.
+
+    Args:
+        folder: to make.
+        reranker: the teacher.
+        collection: whose training examples are scored.
+        tasks: names; all if empty.
+        overwrite: take the place of an existing folder.
+        advance: told how many examples are done.
+
+    Raises:
+        StorageError: the folder exists, or the disk is full.
+    """
+    import shutil
+
+    folder = Path(folder)
+    made_from = text_hash(collection.manifest["sha256"], reranker.name)
+    parts = folder.with_name(f".{folder.name}.{made_from:016x}.parts")
+    names = list(tasks) or list(collection.tasks)
+    for task in names:
+        path = collection.part("train", task)
+        if path is not None and not (parts / f"{task}.parquet").is_file():
+            _score_task(parts / f"{task}.parquet", reranker, path, advance)
+    with new_folder(folder, overwrite=overwrite) as staging:
+        for task in names:
+            if collection.part("train", task) is not None:
+                shutil.copyfile(parts / f"{task}.parquet", staging / f"{task}.parquet")
+        facts = {"collection": collection.manifest["sha256"], "reranker": reranker.name}
+        write_manifest(staging, KIND, facts)
+    shutil.rmtree(parts, ignore_errors=True)
+    return TeacherScores(folder, collection)
+
+
+def _score_task(output: Path, reranker: Reranker, shard: Path, advance: Advance) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = []
+    examples = list(read_examples(shard))
+    for start in range(0, len(examples), _AT_ONCE):
+        some = examples[start : start + _AT_ONCE]
+        documents = [[*one.positives, *(negative.document for negative in one.negatives)] for one in some]
+        pairs = [(one.query, each) for one, listed in zip(some, documents, strict=True) for each in listed]
+        scores = reranker.score(pairs)
+        bounds = np.cumsum([len(listed) for listed in documents])[:-1]
+        for one, values in zip(some, np.split(scores, bounds), strict=True):
+            rows.append({"example_id": one.example_id, "scores": values.tolist()})
+        advance(len(some))
+    schema = pa.schema([("example_id", pa.string()), ("scores", pa.list_(pa.float32()))])
+    with atomic_write(output) as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema), file, compression="zstd")
+
+
+class TeacherScores:
+    """What `write_teacher_scores` wrote, in memory: four bytes a document.
+
+    Args:
+        folder: of the scores.
+        collection: that they have to be of.
+
+    Raises:
+        DataError: damaged, or made from another collection.
+    """
+
+    def __init__(self, folder: str | Path, collection: Collection) -> None:
+        import pyarrow.parquet as pq
+
+        self.folder = Path(folder)
+        manifest = read_manifest(self.folder, KIND)
+        verify_parts(self.folder, manifest)
+        if manifest["collection"] != collection.manifest["sha256"]:
+            raise DataError(f"made from another collection than {collection.folder}; score it anew", path=folder)
+        self.reranker: str = manifest["reranker"]
+        self._scores: dict[str, FloatArray] = {}
+        for name in manifest["parts"]:
+            table = pq.read_table(self.folder / name)
+            for example_id, values in zip(*(table.column(key) for key in ("example_id", "scores")), strict=True):
+                self._scores[example_id.as_py()] = values.values.to_numpy(zero_copy_only=False)
+
+    def of(self, example_id: str) -> FloatArray:
+        """The scores of an example's documents, float32: its positives, then its negatives, in their order.
+
+        Raises:
+            DataError: the example was not scored.
+        """
+        if example_id not in self._scores:
+            raise DataError(f"no scores of example {example_id!r}; score its task too", path=self.folder)
+        return self._scores[example_id]

@@ -1,0 +1,165 @@
+"""Training a cross-encoder on the toy world: it listens, it resumes to the byte, what comes out loads everywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tart.collection import Document, Query
+from tart.errors import CheckpointError, ConfigError, DataError, StorageError
+from tart.files import sha256_file
+from tart.instruction import Instruction
+from tart.models.cross_encoder import CrossEncoderReranker
+from tart.models.load import load_encoder, load_reranker
+from tart.shards import Collection
+from tart.testing import tiny_cross_encoder, tiny_sentence_transformer
+from tart.text_format import PRESETS
+from tart.training.development import DevelopmentSearch
+from tart.training.full import train_full
+from tart.training.full_settings import FullRecipe
+from tart.training.recipe import read_recipe
+from tart.training.toy import toy_words, write_toy_world
+
+SHORT = ("loop.steps=12", "save_every=4", "batch_size=4", "log_every=2", "development.tasks=2", "queries=2")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy collection, the tiny base and the tiny first stage."""
+    root = tmp_path_factory.mktemp("toy")
+    write_toy_world(root / "collection", train=200, dev=30)
+    base = tiny_cross_encoder(words=toy_words())
+    CrossEncoderReranker(base, PRESETS["tart-dual"], "base").save(root / "base")
+    tiny_sentence_transformer(dim=64, words=toy_words()).save(str(root / "first"))
+    return root
+
+
+def recipe(world: Path, *changes: str) -> FullRecipe:
+    folders = [f"{key}={json.dumps(str(world / name))}" for key, name in (("base", "base"), ("first_stage", "first"))]
+    return read_recipe(FullRecipe, "toy-full", [*folders, *changes])
+
+
+def train(world: Path, output: Path, *changes: str) -> Path:
+    return train_full(recipe(world, *changes), world / "collection", output)
+
+
+def search(world: Path, model: Path) -> dict[str, float]:
+    development = DevelopmentSearch(Collection(world / "collection"), tasks=0, queries=6)
+    return development.evaluate_reranker(load_reranker(model), development.candidates(load_encoder(world / "first")))
+
+
+@pytest.fixture(scope="module")
+def listening(world: Path) -> Path:
+    return train(world, world / "listening")
+
+
+def test_it_learns_to_listen(world: Path, listening: Path) -> None:
+    before, after = search(world, world / "base"), search(world, listening)
+    assert before["pooled_own"] < 0.5 < 0.9 < after["pooled_own"]
+    assert after["pooled_other"] < 0.5 and after["pooled_held_out"] > 0.8
+
+
+def test_swapping_the_instruction_swaps_the_result(world: Path, listening: Path) -> None:
+    reranker, collection = load_reranker(listening), Collection(world / "collection")
+    example = next(collection.examples("dev", "toy-code"))
+    title = next(one for one in collection.examples("dev", "toy-title") if one.group == example.group)
+    for wish, right in (("find a python function", 0), ("name a title for it", 1)):
+        query = Query("q", example.query.text, Instruction(wish))
+        scores = reranker.score([(query, one.positives[0]) for one in (example, title)])
+        assert np.argmax(scores) == right
+
+
+def test_without_unfollowing_negatives_it_falls_short(world: Path, listening: Path) -> None:
+    deaf = train(world, world / "deaf", "unfollowing=0", "hard=3", "data.random=1")
+    lost = search(world, listening)["pooled_own"] - search(world, deaf)["pooled_own"]
+    assert lost > 0.25, f"only {lost:.2f} are lost"
+
+
+def test_what_comes_out_is_a_plain_folder(listening: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    plain, ours = CrossEncoder(str(listening), device="cpu"), load_reranker(listening)
+    query, texts = Query("q", "bad fed", Instruction("find a table")), ["row bad fed total", "once bad fed king"]
+    documents = [Document(str(number), text) for number, text in enumerate(texts)]
+    expected = ours.score([(query, document) for document in documents])
+    assert np.allclose(plain.predict([("find a table [SEP] bad fed", text) for text in texts]), expected, atol=1e-6)
+    ranked = plain.rank("find a table [SEP] bad fed", texts)
+    assert [one["corpus_id"] for one in ranked] == np.argsort(-expected).tolist()
+    assert min(expected) > 0 and max(expected) < 1  # the sigmoid
+    card = (listening / "README.md").read_text(encoding="utf-8")
+    assert 'pipeline_tag: "text-ranking"' in card and "CrossEncoder(" in card
+    names = {path.name for path in listening.rglob("*")}
+    assert {"model.safetensors", "tart.json", "recipe.toml", "training.json", "curves.png"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+
+
+def _train_until_killed(world: Path, output: Path, kill_at: int) -> None:
+    """In a process of its own: train, and die at some call."""
+    from tart.training import full_trainer, trainer
+
+    torch.set_num_threads(1)
+    calls = 0
+
+    def counted(function):  # type: ignore[no-untyped-def]
+        def call(*args, **more):  # type: ignore[no-untyped-def]
+            nonlocal calls
+            calls += 1
+            if calls == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **more)
+
+        return call
+
+    for name in ("training_step", "_save_checkpoint", "_save_optimizer_and_scheduler", "_save_rng_state"):
+        setattr(full_trainer.FullTrainer, name, counted(getattr(full_trainer.FullTrainer, name)))
+    trainer.write_manifest = counted(trainer.write_manifest)
+    train(world, output, *SHORT, "dropout=0.1", "token_budget=256")
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(world: Path, tmp_path: Path) -> None:
+    """Twelve steps and three checkpoints of four calls each: killed in steps, between files, before the manifest."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tart.training.full", "tart.training.full_trainer", "tart.training.full_model"])
+
+    def run(output: Path, kill_at: int) -> int | None:
+        process = context.Process(target=_train_until_killed, args=(world, output, kill_at))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    assert run(tmp_path / "unbroken", 0) == 0
+    for kill_at in (6, 8, 3, 7):
+        assert run(tmp_path / "killed", kill_at) == -signal.SIGKILL
+    assert run(tmp_path / "killed", 0) == 0
+    hashes = [sha256_file(tmp_path / name / "model.safetensors") for name in ("unbroken", "killed")]
+    assert hashes[0] == hashes[1]
+
+
+def test_what_does_not_fit_is_refused(world: Path, listening: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"recipe\.loop\.steps: 250 became 9"):
+        train(world, listening, "loop.steps=9")
+    with pytest.raises(CheckpointError, match=r"reads 64 tokens, model\.tokens wants 100"):
+        train(world, tmp_path / "out", "tokens=100")
+    with pytest.raises(DataError, match="a cross-encoder needs negatives"):
+        recipe(world, "hard=0", "unfollowing=0")
+    with pytest.raises(DataError, match=r"model\.tokens: wanted at least 16"):
+        recipe(world, "tokens=3")
+    with pytest.raises((ConfigError, DataError), match="pointwise or listwise"):
+        recipe(world, "form=pairwise")
+
+
+def test_a_loss_that_is_not_a_number_stops_with_step_and_examples(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tart.training import full_loss
+
+    monkeypatch.setattr(full_loss, "listwise", lambda scores, sizes: scores.sum()[None] * float("nan"))
+    with pytest.raises(DataError, match=r"the loss of step 0 is not a finite number; its examples are toy-\w+:"):
+        train(world, tmp_path / "out", *SHORT)

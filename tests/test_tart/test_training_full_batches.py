@@ -1,0 +1,152 @@
+"""What goes into a cross-encoder, and its losses: equal to the formula, however a step is cut or shared."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tart.collection import Document, Query
+from tart.errors import ConfigError
+from tart.instruction import Instruction
+from tart.models.cross_encoder import CrossEncoderReranker
+from tart.shards import Collection
+from tart.testing import tiny_cross_encoder
+from tart.text_format import PRESETS
+from tart.training.examples import Examples
+from tart.training.full_batches import FullBatches
+from tart.training.full_loss import FullLoss, listwise, pointwise
+from tart.training.full_settings import FullLossSettings, FullRecipe
+from tart.training.settings import DataSettings, LoopSettings
+from tart.training.toy import toy_words, write_toy_world
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    return write_toy_world(tmp_path_factory.mktemp("toy") / "world", train=30, dev=6)
+
+
+def reranker(labels: int = 1) -> CrossEncoderReranker:
+    return CrossEncoderReranker(tiny_cross_encoder(words=toy_words(), labels=labels), PRESETS["tart-dual"], "tiny")
+
+
+def batches(toy: Collection, world: int = 1, **loop: Any) -> FullBatches:
+    data = DataSettings(hard=2, unfollowing=1, random=1)
+    recipe = FullRecipe("toy", data=data, loop=LoopSettings(batch_size=8, steps=6, **loop))
+    return FullBatches(Examples(toy, "train"), recipe, reranker(), world)
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def test_pointwise_is_the_cross_entropy_of_each_pair() -> None:
+    scores = torch.tensor([[2.0], [-1.0], [0.5], [3.0], [1.0]])
+    first = -(math.log(sigmoid(2)) + math.log(1 - sigmoid(-1)) + math.log(1 - sigmoid(0.5))) / 3
+    second = -(math.log(sigmoid(3)) + math.log(1 - sigmoid(1))) / 2
+    assert pointwise(scores, [3, 2]).tolist() == pytest.approx([first, second])
+    # Two classes whose log-odds are these scores give the same.
+    assert pointwise(torch.cat([torch.zeros(5, 1), scores], dim=1), [3, 2]).tolist() == pytest.approx([first, second])
+
+
+def test_listwise_is_the_softmax_over_a_list() -> None:
+    scores = torch.tensor([[2.0], [-1.0], [0.5], [3.0], [1.0]])
+    first = -math.log(math.exp(2) / (math.exp(2) + math.exp(-1) + math.exp(0.5)))
+    second = -math.log(math.exp(3) / (math.exp(3) + math.exp(1)))
+    assert listwise(scores, [3, 2]).tolist() == pytest.approx([first, second])
+    assert listwise(torch.cat([-scores, torch.zeros(5, 1)], dim=1), [3, 2]).tolist() == pytest.approx([first, second])
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_tokens_of_training_are_those_of_scoring(labels: int) -> None:
+    model = reranker(labels)
+    pairs = [
+        (Query("q", "bad fed", Instruction("find a table")), Document("a", "row total bad", "title")),
+        (Query("q", "bad " * 80), Document("b", "fed " * 80)),
+    ]
+    tokens = model.tokens(pairs)
+    assert len(tokens["input_ids"][1]) == 64 and set(tokens) == {"input_ids", "token_type_ids", "attention_mask"}
+    logits = model.model.eval()(model.padded(tokens))["scores"].detach()
+    expected = logits.softmax(dim=1)[:, 1] if labels == 2 else logits[:, 0].sigmoid()
+    np.testing.assert_allclose(model.score(pairs), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["pointwise", "listwise"])
+@pytest.mark.parametrize("labels", [1, 2])
+def test_the_loss_is_the_same_however_a_step_is_cut_and_shared(toy: Collection, form: Any, labels: int) -> None:
+    loss = FullLoss(reranker(labels).model.eval(), FullLossSettings(form))
+
+    def of(item: dict[str, Any]) -> torch.Tensor:
+        parts = [
+            loss([{k.removeprefix("pair_"): v for k, v in part.items() if k != "label"}], part["label"])
+            for part in item["parts"]
+        ]
+        return torch.stack(parts).sum()
+
+    whole, cut, shared = batches(toy, token_budget=10**6), batches(toy, token_budget=200), batches(toy, world=2)
+    assert len(whole[3]["parts"]) == 1 < len(cut[3]["parts"])
+    assert len(whole) == 6 and len(shared) == 12
+    assert of(cut[3]).item() == pytest.approx(of(whole[3]).item(), abs=1e-5)
+    halves = [of(shared[2 * 3 + process]) for process in (0, 1)]
+    assert torch.stack(halves).mean().item() == pytest.approx(of(whole[3]).item(), abs=1e-5)
+
+
+def test_an_item_is_a_function_of_its_number(toy: Collection) -> None:
+    some, again = batches(toy), batches(toy)
+    last = again[5]["parts"][0]  # first the last one: nothing depends on what was read before
+    assert torch.equal(some[5]["parts"][0]["pair_input_ids"], last["pair_input_ids"])
+    assert some[5]["parts"][0]["label"] == last["label"] and last["label"]["step"] == 5
+    assert some[4]["parts"][0]["label"]["ids"] != last["label"]["ids"]
+
+
+def test_parts_keep_the_budget_and_whole_lists_with_the_positive_first(toy: Collection) -> None:
+    cut = batches(toy, token_budget=300)
+    drawn = {one.example_id: one for one in cut.drawn(0)}
+    tokenizer, named = reranker().model.tokenizer, []
+    for part in cut[0]["parts"]:
+        ids, label = part["pair_input_ids"], part["label"]
+        assert ids.numel() <= 300 and label["lists"] == 8 and sum(label["sizes"]) == len(ids)
+        named += label["ids"]
+        for start, name in zip(np.cumsum([0, *label["sizes"][:-1]]), label["ids"], strict=True):
+            assert drawn[name].positive.text in tokenizer.decode(ids[start])
+    assert sorted(named) == sorted(drawn)
+
+
+def test_instructions_come_from_the_wordings_and_change_with_the_epoch(toy: Collection) -> None:
+    some = batches(toy)
+    facts, seen = toy.tasks, dict[str, set[str]]()
+    for step in range(0, 240, 1):
+        for one in some.drawn(step):
+            if one.query.instruction is not None:
+                assert one.query.instruction.text in facts[one.task]["wordings"]
+                seen.setdefault(one.example_id, set()).add(one.query.instruction.text)
+    assert max(len(texts) for texts in seen.values()) > 2
+
+
+def test_processes_have_to_share_evenly(toy: Collection) -> None:
+    with pytest.raises(ConfigError, match="8 examples can't be shared by 3 processes"):
+        batches(toy, world=3)
+
+
+@pytest.mark.parametrize("name", ["toy-full", "mini-full", "paper-full"])
+def test_recipes_that_ship_are_whole(name: str) -> None:
+    from tart.training.recipe import read_recipe, recipe_names
+
+    assert name in recipe_names()
+    assert read_recipe(FullRecipe, name).data.unfollowing > 0
+
+
+def test_the_body_of_a_bi_encoder_gets_a_head() -> None:
+    from tart.training.full_model import build_full
+    from tart.training.full_settings import FullModelSettings
+
+    heads = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model, found = build_full("minilm", FullModelSettings(64), PRESETS["tart-dual"], "new")
+        assert isinstance(found, CrossEncoderReranker) and model.num_labels == 1 and model.max_seq_length == 64
+        heads.append(model[0].model.classifier.weight.detach())
+    assert torch.equal(*heads)

@@ -1,0 +1,100 @@
+"""Scores of a teacher: written, read and refused; and the losses that follow them, equal to their formulas."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tart.errors import DataError, StorageError
+from tart.shards import Collection
+from tart.testing import KeywordReranker
+from tart.training.distill_loss import kl_distillation, margin_mse
+from tart.training.teacher import TeacherScores, write_teacher_scores
+from tart.training.toy import write_toy_world
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    return write_toy_world(tmp_path_factory.mktemp("toy") / "world", train=12, dev=4)
+
+
+def test_scores_are_those_of_the_reranker_in_the_order_of_the_documents(toy: Collection, tmp_path: Path) -> None:
+    done: list[int] = []
+    written = write_teacher_scores(tmp_path / "teacher", KeywordReranker(), toy, advance=lambda n=1: done.append(n))
+    read = TeacherScores(tmp_path / "teacher", toy)
+    examples = [one for task in toy.tasks for one in toy.examples("train", task)]
+    assert sum(done) == len(examples) > 0 and read.reranker == "keyword-overlap"
+    for one in examples:
+        documents = [*one.positives, *(negative.document for negative in one.negatives)]
+        expected = KeywordReranker().score([(one.query, document) for document in documents])
+        np.testing.assert_array_equal(read.of(one.example_id), expected)
+        np.testing.assert_array_equal(written.of(one.example_id), expected)
+
+
+def test_a_killed_run_goes_on(toy: Collection, tmp_path: Path) -> None:
+    class Dying(KeywordReranker):
+        calls = 0
+
+        def score(self, pairs: Any) -> Any:
+            Dying.calls += 1
+            if Dying.calls == 3:
+                raise KeyboardInterrupt
+            return super().score(pairs)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_teacher_scores(tmp_path / "teacher", Dying(), toy)
+    write_teacher_scores(tmp_path / "teacher", Dying(), toy)
+    assert Dying.calls == len(toy.tasks) + 1  # what was done was not done again
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".parts")] == []
+    write_teacher_scores(tmp_path / "unbroken", KeywordReranker(), toy)
+    parts = [(tmp_path / name / "toy-code.parquet").read_bytes() for name in ("teacher", "unbroken")]
+    assert parts[0] == parts[1]
+
+
+def test_what_does_not_fit_is_refused(toy: Collection, tmp_path: Path) -> None:
+    scores = write_teacher_scores(tmp_path / "teacher", KeywordReranker(), toy, tasks=["toy-code"])
+    with pytest.raises(DataError, match="no scores of example 'toy-title:x'"):
+        scores.of("toy-title:x")
+    with pytest.raises(StorageError, match="exists already"):
+        write_teacher_scores(tmp_path / "teacher", KeywordReranker(), toy)
+    other = write_toy_world(tmp_path / "other", train=12, dev=4, seed=1)
+    with pytest.raises(DataError, match="made from another collection"):
+        TeacherScores(tmp_path / "teacher", other)
+    part = tmp_path / "teacher" / "toy-code.parquet"
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match="damaged: its sha256"):
+        TeacherScores(tmp_path / "teacher", toy)
+
+
+def test_kl_is_the_formula_over_what_was_scored() -> None:
+    scores = torch.tensor([[1.0, 2.0, 9.0], [0.0, 1.0, -1.0]], requires_grad=True)
+    teacher = torch.tensor([[2.0, 1.0, float("nan")], [1.0, 0.0, 0.5]])
+    scored = torch.tensor([[True, True, False], [True, True, True]])
+
+    def softmax(values: list[float]) -> list[float]:
+        whole = sum(math.exp(value / 0.5) for value in values)
+        return [math.exp(value / 0.5) / whole for value in values]
+
+    expected = 0.0
+    for target, found in (([2.0, 1.0], [1.0, 2.0]), ([1.0, 0.0, 0.5], [0.0, 1.0, -1.0])):
+        expected += sum(p * math.log(p / q) for p, q in zip(softmax(target), softmax(found), strict=True)) / 2
+    loss = kl_distillation(scores, teacher, scored, 0.5)
+    assert loss.item() == pytest.approx(expected)
+    loss.backward()
+    assert scores.grad is not None and scores.grad[0, 2] == 0 and torch.isfinite(scores.grad).all()
+    assert kl_distillation(teacher.nan_to_num(), teacher, scored, 0.5).item() == pytest.approx(0.0)
+
+
+def test_margin_mse_is_the_formula_over_what_was_scored() -> None:
+    scores = torch.tensor([[1.0, 2.0, 9.0], [0.0, 1.0, -1.0]])
+    teacher = torch.tensor([[2.0, 1.0, float("nan")], [1.0, 0.0, 0.5]])
+    scored = torch.tensor([[True, True, False], [True, True, True]])
+    # Margins: ours -1 | -1, 2 from the positive; the teacher's 1 | -1, -0.5.
+    expected = ((-1 - 1) ** 2 + (1 - 0 - (0 - 1)) ** 2 + (1 - -1 - (0 - 0.5)) ** 2) / 3
+    found = margin_mse(scores, teacher, scored, torch.tensor([0, 1]))
+    assert found.item() == pytest.approx(expected)
