@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
+import openvino  # type: ignore[import-untyped]
 import torch
 
 from tart.models.backend import lean_precision

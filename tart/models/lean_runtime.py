@@ -34,7 +34,7 @@ class LeanModel:
     """
 
     def __init__(self, folder: Path, precision: Precision, pad_id: int, truncation_side: str = "right") -> None:
-        import openvino
+        import openvino  # type: ignore[import-untyped]
 
         settings = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
