@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-
 class CrossEncoderReranker(PairReranker):
     """Scores pairs with a `CrossEncoder`, on torch. See `PairReranker` for what is cut.
 

@@ -11,7 +11,6 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock
 
 from tart.errors import CheckpointError, DataError
-from tart.files import new_folder, sha256_file, storage_errors
+from tart.files import new_folder, sha256_once, storage_errors
 from tart.manifest import NAME, read_manifest, verify_parts, write_manifest
 from tart.models.backend import lean_precision
 from tart.models.packaged import cache_folder
@@ -75,16 +74,8 @@ def form_key(source: Path, similarity: Similarity | None) -> str:
     modules = [path for path in source.iterdir() if path.is_dir() and re.match(r"\d+_", path.name)]
     for path in sorted(path for folder in (source, *modules) for path in folder.iterdir()):
         if path.is_file() and path.suffix in _WEIGHTS_AND_SETTINGS:
-            state = path.stat()
-            known = _sha256_of_state(path, state.st_size, state.st_mtime_ns)
-            digest.update(f"{path.relative_to(source).as_posix()} {known}\n".encode())
+            digest.update(f"{path.relative_to(source).as_posix()} {sha256_once(path)}\n".encode())
     return digest.hexdigest()[:40]
-
-
-@lru_cache(maxsize=256)
-def _sha256_of_state(path: Path, size: int, changed: int) -> str:
-    """A file's sha256, read once while neither its size nor its time changes."""
-    return sha256_file(path)
 
 
 def find_form(source: Path, similarity: Similarity | None) -> LeanForm | None:

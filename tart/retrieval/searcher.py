@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,9 +50,13 @@ class Searcher:
         _check_fit(self.folder, self.manifest, encoder)
         self.documents = DocumentStore(self.folder)
         self.dense = DenseRetriever(encoder, DenseIndex.open(self.folder, encoder.similarity), self.documents)
-        self.sparse = SparseRetriever(SparseIndex(self.folder), self.documents)
         self._rerankers: dict[str, Reranker] = {}
         self._backend: Backend = "auto"
+
+    @cached_property
+    def sparse(self) -> SparseRetriever:
+        """BM25, opened when it is first asked: a search by vectors alone doesn't wait for it."""
+        return SparseRetriever(SparseIndex(self.folder), self.documents)
 
     @classmethod
     def build(
