@@ -1,4 +1,4 @@
-"""LeanForm: a folder with a model's graph, tokenizer and facts; made once, checked at each opening, shared by processes.
+"""LeanForm: a folder with a model's graph, tokenizer and facts; made once, checked whenever it is opened.
 
 Its key is a hash of the model's own files, so that a model that has changed never meets an old form. A model that can't
 be taken leaves a folder that says why: nobody tries again until the runtime changes.
