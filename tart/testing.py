@@ -198,25 +198,3 @@ def _tiny_config(dim: int, words: Sequence[str]) -> BertConfig:
         intermediate_size=2 * dim,
         max_position_embeddings=512,
     )
-
-
-def tiny_cross_encoder(*, labels: int = 1, seed: int = 0, max_tokens: int = 64) -> CrossEncoder:
-    """A cross-encoder on the body and tokenizer of `tiny_sentence_transformer`, with a random head.
-
-    Args:
-        labels: one, or two.
-        seed: of its weights.
-        max_tokens: where it stops reading.
-    """
-    import torch
-    from sentence_transformers import CrossEncoder
-    from transformers import BertConfig, BertForSequenceClassification
-
-    tiny = tiny_sentence_transformer(max_tokens=max_tokens)
-    body: Any = tiny[0]
-    settings = {**body.config.to_dict(), "num_labels": labels, "id2label": None, "label2id": None}
-    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(seed)
-        BertForSequenceClassification(BertConfig(**settings)).save_pretrained(folder)
-        tiny.tokenizer.save_pretrained(folder)
-        return CrossEncoder(folder, device="cpu")

@@ -184,9 +184,12 @@ def test_export_writes_it_beside_the_plain_form(tmp_path: Path, own_cache: Path)
 
 def test_backends_that_differ_by_rounding_may_meet_others_not(tmp_path: Path) -> None:
     encoder = KeywordEncoder(["cat", "dog"])
-    for made_by, asked_by, fits in (
-        ("torch float32", "lean bfloat16", True), ("lean int8", "lean int8", True), ("lean int8", "lean bfloat16", False)
-    ):  # fmt: skip
+    rows = [
+        ("torch float32", "lean bfloat16", True),
+        ("lean int8", "lean int8", True),
+        ("lean int8", "lean bfloat16", False),
+    ]
+    for made_by, asked_by, fits in rows:
         encoder.backend = made_by
         Searcher.build(["a cat", "a dog"], encoder, tmp_path / "index", overwrite=True)
         encoder.backend = asked_by
