@@ -49,12 +49,20 @@ def index(
     backend: BackendOption = "auto",
 ) -> None:
     """Build an index of a corpus."""
-    from tart.models.load import load_encoder
+    from tart.models.backend import lean_precision
     from tart.retrieval.searcher import Searcher
 
-    encoder = load_encoder(model, text_format=text_format, backend=backend)  # type: ignore[arg-type]
-    _say(f"{model} runs on {encoder.backend}")
-    searcher = Searcher.build(corpus, encoder, output, overwrite=overwrite, show_progress=True)
+    searcher = Searcher.build(
+        corpus,
+        model,
+        output,
+        text_format=text_format,
+        backend=backend,  # type: ignore[arg-type]
+        overwrite=overwrite,
+        show_progress=True,
+    )
+    made_by = searcher.encoder.backend
+    _say(f"{model} ran on {made_by}" + (f": {lean_precision()[1]}" if made_by.startswith("lean") else ""))
     facts = searcher.manifest
     if facts["cut_documents"]:
         _say(

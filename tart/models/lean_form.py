@@ -64,7 +64,7 @@ class LeanForm(NamedTuple):
 
         try:
             return LeanModel(self.folder, self.precision, self.facts["pad_id"], self.facts["truncation_side"])
-        except RuntimeError as error:
+        except (RuntimeError, ImportError) as error:
             raise CheckpointError(f"{self.folder}: OpenVINO can't load it: {' '.join(str(error).split())}") from error
 
 
