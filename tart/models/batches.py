@@ -6,7 +6,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,10 @@ def run_in_batches(
     budget: Budget,
     prepare: Callable[[list[int]], Inputs],
     run: Callable[[Inputs], Output],
+    *,
+    workers: int = 1,
 ) -> Iterator[tuple[list[int], Output]]:
-    """Run a model over texts; the next batch is prepared in a thread while it computes.
+    """Run a model over texts; the next batches are prepared in threads while it computes.
 
     When a batch runs out of memory, the rest goes on with half its size.
 
@@ -64,6 +66,7 @@ def run_in_batches(
         budget: shrinks to half of a batch that ran out of memory.
         prepare: makes the model's inputs of some rows.
         run: the model.
+        workers: threads that prepare.
 
     Yields:
         Rows, and what the model gave for them.
@@ -75,21 +78,31 @@ def run_in_batches(
     if len(queue) == 1 and len(queue[0]) == 1:
         yield queue[0], run(prepare(queue[0]))  # a query: a thread would cost more than it saves
         return
-    with ThreadPoolExecutor(1) as ahead:
-        coming: Future[Inputs] | None = ahead.submit(prepare, queue[0]) if queue else None
-        while queue and coming is not None:
-            rows = queue.popleft()
-            current, coming = coming, ahead.submit(prepare, queue[0]) if queue else None
+    with ThreadPoolExecutor(workers) as pool:
+        coming: deque[tuple[list[int], Future[Inputs]]] = deque()
+
+        def fill() -> None:
+            while queue and len(coming) < 2 * workers:
+                rows = queue.popleft()
+                coming.append((rows, pool.submit(prepare, rows)))
+
+        fill()
+        while coming:
+            rows, inputs = coming.popleft()
             try:
-                output = run(current.result())
+                prepared = inputs.result()
+                fill()
+                output = run(prepared)
             except (RuntimeError, MemoryError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
                 budget.tokens = max(1, len(rows) // 2) * lengths[rows[0]]
                 logger.warning("out of memory with a batch of %d texts; going on with half of it", len(rows))
-                left = [row for batch in (rows, *queue) for row in batch]
+                left = [row for batch in (rows, *(one for one, _ in coming), *queue) for row in batch]
+                wait([future for _, future in coming])
+                coming.clear()
                 queue = deque(token_batches(lengths, left, budget.tokens))
-                coming = ahead.submit(prepare, queue[0])
+                fill()
                 continue
             yield rows, output
 
