@@ -40,6 +40,8 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/start.py
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.
 lock: setup

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from berri.terminal import print_table, print_tasks, short
-from tart.cli import run_app
+from tart.cli import BackendOption, run_app
 
 app = typer.Typer(
     help="Collects retrieval datasets as tasks with instructions, for training.",
@@ -79,6 +79,7 @@ def collect(
     ] = None,
     model: Annotated[str, typer.Option(help="A bi-encoder that mines too, or none: BM25 alone.")] = "minilm",
     reranker: Annotated[str | None, typer.Option(help="A cross-encoder that judges hard negatives.")] = None,
+    backend: BackendOption = "auto",
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
     on_error: Annotated[str, typer.Option(help="stop at the first bad row or file, or skip it and say so.")] = "stop",
     workers: Annotated[int | None, typer.Option(help="Processes; all cores if not given.")] = None,
@@ -104,6 +105,7 @@ def collect(
         without=names,
         model=None if model == "none" else model,
         reranker=reranker,
+        backend=backend,  # type: ignore[arg-type]
         on_error=on_error,  # type: ignore[arg-type]
         workers=workers or usable_cores(),
     )
@@ -227,6 +229,7 @@ def select(
     documents: Annotated[Path | None, typer.Option(help="Documents of the target, as tart index takes them.")] = None,
     count: Annotated[int, typer.Option("-n", help="How many training examples.")] = 10_000,
     model: Annotated[str, typer.Option("--model", "-m", help="The bi-encoder that says what is near.")] = "minilm",
+    backend: BackendOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")] = False,
 ) -> None:
     """Choose the training examples that are nearest to your own queries or documents, tasks taking turns."""
@@ -238,7 +241,7 @@ def select(
     made = select_examples(
         Collection(folder),
         list(read_queries(queries)) if queries else [],
-        load_encoder(model),
+        load_encoder(model, backend=backend),  # type: ignore[arg-type]
         output,
         count=count,
         documents=list(read_documents(documents)) if documents else [],

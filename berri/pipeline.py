@@ -32,6 +32,7 @@ from tart.collection import Query
 from tart.errors import DataError, DownloadError, StorageError
 from tart.files import sha256_file
 from tart.manifest import NAME, read_manifest
+from tart.models.backend import Backend
 from tart.models.load import load_encoder, load_reranker
 from tart.progress import progress
 from tart.shards import KIND, Collection
@@ -186,13 +187,13 @@ def _mine(work: Path, cards: Mapping[str, TaskCard], kept: Mapping[str, Step], s
     build_pool(
         work / "pool", pool_rows({name: partial(stages.drafts_in, kept[name]) for name in sorted(kept)}), pool_key
     )
-    model_key = "" if settings.model is None else _encode(work, kept, settings.model)
+    model_key = "" if settings.model is None else _encode(work, kept, settings.model, settings.backend)
     work_on = partial(_mine_one, work, cards, kept, pool_key, model_key)
     names = sorted(kept)
     mined = dict(zip(names, each(work_on, names, settings.workers, "Mining", "tasks"), strict=True))
     if settings.reranker is None:
         return mined
-    reranker = load_reranker(settings.reranker)
+    reranker = load_reranker(settings.reranker, backend=settings.backend)
     return {name: _denoise(work, cards[name], kept[name], mined[name], reranker, settings) for name in names}
 
 
@@ -202,20 +203,21 @@ def _mine_one(
     return stages.make_candidates(work, cards[name], cards, kept[name], pool_key, model_key)
 
 
-def _encode(work: Path, kept: Mapping[str, Step], model: str) -> str:
-    """Encode every query and document once; gives what identifies the model."""
+def _encode(work: Path, kept: Mapping[str, Step], model: str, backend: Backend) -> str:
+    """Encode every query and document once; gives what identifies the vectors."""
     queries, documents = stages.texts_to_encode(draft for step in kept.values() for draft in stages.drafts_in(step))
-    encoder = load_encoder(model)
+    encoder = load_encoder(model, backend=backend)
+    key = f"{encoder.model_hash} {encoder.backend}"
     with progress("Encoding", len(queries) + len(documents), "texts") as advance:
         encode_texts(
             work / "vectors" / "queries",
             queries,
             lambda texts: encoder.encode_queries([Query(str(row), text) for row, text in enumerate(texts)]),
-            encoder.model_hash,
+            key,
             advance,
         )
-        encode_texts(work / "vectors" / "documents", documents, encoder.encode_documents, encoder.model_hash, advance)
-    return encoder.model_hash
+        encode_texts(work / "vectors" / "documents", documents, encoder.encode_documents, key, advance)
+    return key
 
 
 def _denoise(work: Path, card: TaskCard, kept: Step, mined: Step, reranker: Any, settings: Settings) -> Step:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from berri.card import TaskCard
 from berri.split import DEV_SHARE
 from tart.errors import ConfigError
+from tart.models.backend import Backend
 
 PER_TASK = 5_000
 
@@ -32,6 +33,7 @@ class Settings:
         without: names of test collections that aren't at hand: sources whose card lists one as an overlap are left out.
         model: a bi-encoder that mines negatives too, besides BM25; None: BM25 alone.
         reranker: a cross-encoder that judges hard negatives; None: the margin to the positive's score alone.
+        backend: what model and reranker run on, as `load_encoder` takes it.
         dev_share: share of the queries kept for development.
         on_error: "stop" at the first bad row or file; or "skip": pass the row over and count it, leave out the source
             of the file.
@@ -52,6 +54,7 @@ class Settings:
     without: tuple[str, ...] = ()
     model: str | None = "minilm"
     reranker: str | None = None
+    backend: Backend = "auto"
     dev_share: float = DEV_SHARE
     on_error: Literal["stop", "skip"] = "stop"
     workers: int = 1
@@ -68,7 +71,7 @@ class Settings:
                 raise ConfigError(f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}")
 
     def config(self) -> dict[str, Any]:
-        """What the outcome depends on, JSON-able: neither where files lie nor how many processes work."""
+        """What the outcome depends on, JSON-able: neither where files lie nor what works on it."""
         return {
             "seed": self.seed,
             "license": self.license,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from eval.cli_support import Settings, measure, names_in, print_table, say
-from tart.cli import run_app
+from tart.cli import BackendOption, run_app
 from tart.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def beir(
     max_queries: MaxOption = None,
     rerank: RerankOption = None,
     max_document_tokens: TokensOption = None,
+    backend: BackendOption = "auto",
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     cache: CacheOption = None,
@@ -75,7 +76,18 @@ def beir(
 ) -> None:
     """Measure on test collections in BEIR's layout; without --data they are downloaded."""
     settings = Settings(
-        model, instructions, measures, max_queries, rerank, max_document_tokens, out, overwrite, cache, seed, as_json
+        model,
+        instructions,
+        measures,
+        max_queries,
+        rerank,
+        max_document_tokens,
+        backend,
+        out,
+        overwrite,
+        cache,
+        seed,
+        as_json,
     )
     measure(_beir_tasks(data, tasks, split), settings)
 
@@ -90,6 +102,7 @@ def x2(
     max_queries: MaxOption = None,
     rerank: RerankOption = None,
     max_document_tokens: TokensOption = None,
+    backend: BackendOption = "auto",
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     cache: CacheOption = None,
@@ -101,7 +114,18 @@ def x2(
     from eval.x2_suite import load_pool
 
     settings = Settings(
-        model, instructions, measures, max_queries, rerank, max_document_tokens, out, overwrite, cache, seed, as_json
+        model,
+        instructions,
+        measures,
+        max_queries,
+        rerank,
+        max_document_tokens,
+        backend,
+        out,
+        overwrite,
+        cache,
+        seed,
+        as_json,
     )
     loaded = load_pool(pool)
     with_queries = [task.name for task in loaded.tasks if task.collection.queries]
@@ -138,6 +162,7 @@ def lotte(
     max_queries: MaxOption = None,
     rerank: RerankOption = None,
     max_document_tokens: TokensOption = None,
+    backend: BackendOption = "auto",
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     cache: CacheOption = None,
@@ -148,7 +173,18 @@ def lotte(
     from eval.lotte_suite import load_lotte_suite
 
     settings = Settings(
-        model, instructions, measures, max_queries, rerank, max_document_tokens, out, overwrite, cache, seed, as_json
+        model,
+        instructions,
+        measures,
+        max_queries,
+        rerank,
+        max_document_tokens,
+        backend,
+        out,
+        overwrite,
+        cache,
+        seed,
+        as_json,
     )
     measure(load_lotte_suite(data, None if tasks is None else names_in(tasks), split=split), settings)
 
@@ -164,6 +200,7 @@ def follow(
     max_queries: MaxOption = None,
     rerank: RerankOption = None,
     max_document_tokens: TokensOption = None,
+    backend: BackendOption = "auto",
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     cache: CacheOption = None,
@@ -174,7 +211,18 @@ def follow(
     from eval.follow_suite import load_follow_suite
 
     settings = Settings(
-        model, instructions, measures, max_queries, rerank, max_document_tokens, out, overwrite, cache, seed, as_json
+        model,
+        instructions,
+        measures,
+        max_queries,
+        rerank,
+        max_document_tokens,
+        backend,
+        out,
+        overwrite,
+        cache,
+        seed,
+        as_json,
     )
     measure(load_follow_suite(data, None if tasks is None else names_in(tasks), split=split), settings)
 

@@ -26,6 +26,7 @@ class Settings(NamedTuple):
     max_queries: int | None
     rerank: str | None
     max_document_tokens: int | None
+    backend: str
     out: Path | None
     overwrite: bool
     cache: Path | None
@@ -46,6 +47,7 @@ def measure(tasks: Pool | Sequence[Task | FollowTask], settings: Settings) -> No
         max_queries=settings.max_queries,
         rerank=settings.rerank,
         max_document_tokens=settings.max_document_tokens,
+        backend=settings.backend,  # type: ignore[arg-type]
         out=settings.out,
         overwrite=settings.overwrite,
         cache=EmbeddingCache(settings.cache, show_progress=True),

@@ -212,6 +212,7 @@ class EmbeddingCache:
             facts = {
                 "model": encoder.name,
                 "model_hash": encoder.model_hash,
+                "backend": encoder.backend,
                 "text_format": encoder.text_format.to_dict(),
                 "similarity": encoder.similarity,
                 "part": work.part,
@@ -257,7 +258,8 @@ def query_fingerprint(queries: Sequence[Query]) -> str:
 
 
 def _key(encoder: Encoder, work: _Work[T]) -> str:
-    parts = [work.part, encoder.model_hash, encoder.text_format.to_dict(), encoder.similarity, work.fingerprint]
+    model = [encoder.model_hash, encoder.backend, encoder.text_format.to_dict(), encoder.similarity]
+    parts = [work.part, *model, work.fingerprint]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 
 

@@ -28,6 +28,7 @@ from eval.system import System
 from eval.systems import make_systems
 from eval.task import Pool, Task
 from tart.errors import ConfigError, DataError, StorageError
+from tart.models.backend import Backend
 from tart.retrieval.protocols import Retriever
 
 WHOLE = 1000  # how deep a search goes for a measure without a cutoff
@@ -42,6 +43,7 @@ def evaluate(
     max_queries: int | None = None,
     rerank: str | None = None,
     max_document_tokens: int | None = None,
+    backend: Backend = "auto",
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     cache: EmbeddingCache | None = None,
@@ -60,6 +62,7 @@ def evaluate(
         max_queries: the first so many judged queries of each task; None: all. Of a `FollowTask` the first whole groups.
         rerank: a cross-encoder behind every system.
         max_document_tokens: where bi-encoders cut documents, if before their own end.
+        backend: what `load_encoder` and `load_reranker` take.
         out: a folder for run files, report.json, report.md and report.html.
         overwrite: let a finished report in that folder be replaced.
         cache: of embeddings; None takes the usual one.
@@ -75,7 +78,7 @@ def evaluate(
     plan = _plan(tasks, instructions, measures, max_queries, out, overwrite)
     cache = cache or EmbeddingCache()
     cache.labels.update({task.collection.corpus.fingerprint: task.name for task in plan.tasks})
-    made = make_systems(systems, rerank=rerank, cache=cache, max_document_tokens=max_document_tokens)
+    made = make_systems(systems, rerank=rerank, cache=cache, max_document_tokens=max_document_tokens, backend=backend)
     for system in made:
         if system.fixed and plan.conditions not in (("none",), ("own",)):
             raise ConfigError(

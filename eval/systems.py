@@ -20,6 +20,7 @@ from tart.collection import Query
 from tart.errors import ConfigError, DataError
 from tart.index.dense import DenseIndex
 from tart.index.sparse import SETTINGS, SparseIndex, write_bm25
+from tart.models.backend import Backend
 from tart.models.load import load_encoder, load_reranker
 from tart.retrieval.fusion import ReciprocalRankFusion
 from tart.retrieval.protocols import Encoder, Reranker, Retriever, Scored
@@ -65,6 +66,7 @@ class DenseSystem(System):
             "model": self.name,
             "retrieval": self.retrieval,
             "model_hash": encoder.model_hash,
+            "backend": encoder.backend,
             "text_format": encoder.text_format.to_dict(),
             "similarity": encoder.similarity,
             "dim": encoder.dim,
@@ -181,6 +183,7 @@ def make_systems(
     rerank: str | None = None,
     cache: EmbeddingCache | None = None,
     max_document_tokens: int | None = None,
+    backend: Backend = "auto",
 ) -> list[System]:
     """The systems of some names, which share a model that several of them use.
 
@@ -190,6 +193,7 @@ def make_systems(
         rerank: a cross-encoder that `load_reranker` takes; it follows each of them.
         cache: of embeddings; None takes the usual one.
         max_document_tokens: where bi-encoders cut documents, if before their own end.
+        backend: what `load_encoder` and `load_reranker` take.
 
     Raises:
         ConfigError: unknown name, or two systems that results couldn't tell apart.
@@ -201,7 +205,7 @@ def make_systems(
 
     def of_model(model: str) -> DenseSystem:
         if model not in dense:
-            encoder = load_encoder(model)
+            encoder = load_encoder(model, backend=backend)
             if max_document_tokens is not None:
                 encoder.text_format = replace(encoder.text_format, max_document_tokens=max_document_tokens)
             dense[model] = DenseSystem(encoder, cache, model)
@@ -226,7 +230,7 @@ def make_systems(
 
     systems = [one(name) for name in names]
     if rerank is not None:
-        reranker = load_reranker(rerank)
+        reranker = load_reranker(rerank, backend=backend)
         systems = [RerankSystem(system, reranker) for system in systems]
     labels = [(system.name, system.retrieval) for system in systems]
     for label in labels:

@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(train_app, name="train")
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Short name, folder, or hub id.")]
+BackendOption = Annotated[str, typer.Option(help="torch; lean, without torch and faster on a CPU; or auto.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")]
 FormatOption = Annotated[
     str | None,
@@ -45,11 +46,23 @@ def index(
     model: ModelOption = "minilm",
     overwrite: OverwriteOption = False,
     text_format: FormatOption = None,
+    backend: BackendOption = "auto",
 ) -> None:
     """Build an index of a corpus."""
+    from tart.models.backend import lean_precision
     from tart.retrieval.searcher import Searcher
 
-    searcher = Searcher.build(corpus, model, output, text_format=text_format, overwrite=overwrite, show_progress=True)
+    searcher = Searcher.build(
+        corpus,
+        model,
+        output,
+        text_format=text_format,
+        backend=backend,  # type: ignore[arg-type]
+        overwrite=overwrite,
+        show_progress=True,
+    )
+    made_by = searcher.encoder.backend
+    _say(f"{model} ran on {made_by}" + (f": {lean_precision()[1]}" if made_by.startswith("lean") else ""))
     facts = searcher.manifest
     if facts["cut_documents"]:
         _say(
@@ -70,6 +83,7 @@ def search(
     rerank: Annotated[str | None, typer.Option(help="A cross-encoder that orders the best 100 anew.")] = None,
     run: Annotated[Path | None, typer.Option(help="Write a TREC run file here instead of showing texts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per query.")] = False,
+    backend: BackendOption = "auto",
 ) -> None:
     """Search an index with a query and an instruction, or with a file of them."""
     from tart.collection import Query
@@ -84,7 +98,7 @@ def search(
     wish = None if instruction is None else Instruction(instruction)
     asked = [Query("query", query)] if query is not None else list(read_queries(queries or ""))
     asked = [one if one.instruction or wish is None else one.instructed(wish) for one in asked]
-    searcher = Searcher.open(folder)
+    searcher = Searcher.open(folder, backend=backend)  # type: ignore[arg-type]
     settings: dict[str, Any] = {"mode": mode, "rerank": rerank}
     if run is not None:
         _write_run(searcher, asked, k, settings, run)
@@ -131,6 +145,7 @@ def info(
     """Describe an index folder or a model, as JSON."""
     from tart.index.build import KIND
     from tart.manifest import NAME, read_manifest, verify_parts
+    from tart.models.load import describe_backend
     from tart.models.registry import describe
 
     folder = Path(name)
@@ -142,7 +157,7 @@ def info(
     elif verify:
         raise ConfigError(f"{name}: --verify goes with an index folder, and this is none")
     else:
-        facts = describe(name)
+        facts = {**describe(name), **describe_backend(name)}
     print(json.dumps(facts, indent=2))
 
 
@@ -153,7 +168,7 @@ def export(
     overwrite: OverwriteOption = False,
     text_format: FormatOption = None,
 ) -> None:
-    """Write a model as a plain sentence-transformers folder, safetensors only."""
+    """Write a model as a plain sentence-transformers folder, safetensors only, with its lean form in lean/."""
     from tart.models.export import export_model
 
     export_model(source, output, overwrite=overwrite, text_format=text_format)

@@ -36,6 +36,7 @@ class KeywordEncoder:
         self.name = "keywords"
         self.text_format: TextFormat = PRESETS["tart-dual"]
         self.similarity: Similarity = "dot"
+        self.backend = "keywords"
 
     @property
     def dim(self) -> int:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import tart
+from tart.models import backend
+from tart.models.load import load_torch_encoder
 from tart.testing import KeywordEncoder, toy_collection
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _torch_unless_asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Models made for one test aren't worth a lean form, and tests compare with the exact vectors."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(backend, "has_gpu", lambda: True)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +51,7 @@ def toy_searcher(tmp_path: Path, toy_encoder: KeywordEncoder) -> tart.Searcher:
 
 @pytest.fixture(scope="session")
 def minilm() -> tart.BiEncoder:
-    return tart.load_encoder("minilm")
+    return load_torch_encoder("minilm")
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,7 @@ def _facts(encoder: Encoder) -> dict[str, Any]:
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": {"name": encoder.name, "hash": encoder.model_hash, "dim": encoder.dim},
+        "backend": encoder.backend,
         "similarity": encoder.similarity,
         "text_format": encoder.text_format.to_dict(),
         "versions": {name: version(name) for name in ("tart-retrieval", "faiss-cpu", "bm25s")},

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tart.collection import Document, Query
 from tart.errors import CheckpointError
+from tart.models.batches import NO_LIMIT, is_out_of_memory
 from tart.models.checkpoint import TART_JSON, write_tart_json
-from tart.models.notice import InstructionNotice
+from tart.models.pair_reranker import PairReranker, TokenEnds
 from tart.retrieval.protocols import FloatArray
 from tart.text_format import TextFormat
 
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
     from transformers import PreTrainedTokenizerBase
 
+logger = logging.getLogger(__name__)
 
-class CrossEncoderReranker:
-    """Scores a query and a document that are read together.
+
+class CrossEncoderReranker(PairReranker):
+    """Scores pairs with a `CrossEncoder`, on torch. See `PairReranker` for what is cut.
 
     Scores are those of plain `CrossEncoder.predict` for the joined texts: with one label after the model's own
-    activation, with two as the softmax probability of the second one, "relevant". A pair that is too long loses tokens
-    from the end of its longer text; an instruction that stands there stays, and the query before it is cut.
+    activation, with two as the softmax probability of the second one, "relevant".
 
     Args:
         model: a loaded `CrossEncoder` with one or two labels.
         text_format: how instruction and query, title and text are joined.
         name: what reports call it; a folder or hub id that loads it again.
-        batch_size: pairs per forward pass.
+        batch_size: pairs per forward pass; halved where memory runs out.
 
     Raises:
         CheckpointError: if the model has another number of labels.
@@ -41,8 +42,10 @@ class CrossEncoderReranker:
     def __init__(self, model: CrossEncoder, text_format: TextFormat, name: str, *, batch_size: int = 32) -> None:
         if model.num_labels not in (1, 2):
             raise CheckpointError(f"{name}: has {model.num_labels} labels; a reranker has one or two")
-        self.model, self.text_format, self.name, self.batch_size = model, text_format, name, batch_size
-        self._notice = InstructionNotice(name, text_format)
+        special = model.tokenizer.num_special_tokens_to_add(pair=True)
+        super().__init__(text_format, name, "torch float32", (model.max_seq_length or NO_LIMIT) - special)
+        self.model, self.batch_size = model, batch_size
+        self._token_ends_of = token_ends_of(model.tokenizer)
 
     @classmethod
     def load(
@@ -63,48 +66,31 @@ class CrossEncoderReranker:
                     raise CheckpointError(f"{weights}: holds no classification head, so it can't score pairs")
         return cls(CrossEncoder(str(folder), device=device), text_format, name)
 
-    def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:
-        """Score pairs.
-
-        Args:
-            pairs: queries with their instructions, and documents.
-
-        Returns:
-            float32, shape (len(pairs),); higher is better.
-
-        Raises:
-            CheckpointError: if a score is NaN.
-        """
-        if not pairs:
-            return np.empty(0, dtype=np.float32)
+    def _scores(self, pairs: list[tuple[str, str]]) -> FloatArray:
         import torch
 
-        self._notice.look_at(query for query, _ in pairs)
         two_labels = self.model.num_labels == 2
-        found = self.model.predict(
-            [self._texts(query, document) for query, document in pairs],
-            prompt="",  # never a default prompt of the model: the text format is the only joiner
-            batch_size=self.batch_size,
-            show_progress_bar=False,
-            activation_fn=torch.nn.Identity() if two_labels else None,  # a stored one would come before the softmax
-            apply_softmax=two_labels,
-        )
+        while True:
+            try:
+                found = self.model.predict(
+                    pairs,
+                    prompt="",  # never a default prompt of the model: the text format is the only joiner
+                    batch_size=self.batch_size,
+                    show_progress_bar=False,
+                    activation_fn=torch.nn.Identity() if two_labels else None,  # a stored one would precede the softmax
+                    apply_softmax=two_labels,
+                )
+                break
+            except (RuntimeError, MemoryError) as error:
+                if self.batch_size == 1 or not is_out_of_memory(error):
+                    raise
+                self.batch_size //= 2
+                logger.warning("out of memory; going on with batches of %d pairs", self.batch_size)
         scores = np.asarray(found, dtype=np.float32)
-        return check_scores(scores[:, 1] if two_labels else scores, pairs, self.name)
+        return scores[:, 1] if two_labels else scores
 
-    def _texts(self, query: Query, document: Document) -> tuple[str, str]:
-        """The two texts; the tokenizer cuts what is still too long, at the end of the longer one."""
-        form, tokenizer = self.text_format, self.model.tokenizer
-        asked, text = form.query_text(query), form.document_text(document)
-        if form.instruction_first and form.max_query_tokens is None and form.max_document_tokens is None:
-            return asked, text
-        room = (self.model.max_seq_length or 10**9) - tokenizer.num_special_tokens_to_add(pair=True)
-        if form.max_document_tokens is not None:
-            text = _cut(tokenizer, text, form.max_document_tokens - 1)  # its [SEP]
-        asked_room = max(room - len(_token_ends(tokenizer, text)), room // 2)  # what that cutting would leave
-        if form.max_query_tokens is not None:
-            asked_room = min(asked_room, form.max_query_tokens - 2)  # [CLS] and its [SEP]
-        return fitting_query(tokenizer, form, query, asked_room), text
+    def _token_ends(self, text: str) -> list[int]:
+        return self._token_ends_of(text)
 
     def tokens(self, pairs: Sequence[tuple[Query, Document]]) -> dict[str, list[list[int]]]:
         """What the model reads of pairs, as `score` does: for each of its inputs the values, a list for each pair."""
@@ -125,41 +111,13 @@ class CrossEncoderReranker:
         write_tart_json(Path(folder) / TART_JSON, "cross-encoder", self.text_format)
 
 
-def fitting_query(tokenizer: PreTrainedTokenizerBase, text_format: TextFormat, query: Query, room: int) -> str:
-    """A query's joined text of at most `room` tokens: its own words are cut, the instruction stays wherever it stands.
+def token_ends_of(tokenizer: PreTrainedTokenizerBase) -> TokenEnds:
+    """Where the tokens of a text end, told by a tokenizer of transformers."""
 
-    Only an instruction that alone has more than `room` tokens leaves a longer text.
-    """
-    before, text, after = text_format.query_parts(query)
-    if len(_token_ends(tokenizer, before + text + after)) <= room:
-        return before + text + after
-    return before + _cut(tokenizer, text, room - len(_token_ends(tokenizer, before + after))) + after
-
-
-def _cut(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> str:
-    ends = _token_ends(tokenizer, text)
-    if len(ends) <= tokens:
-        return text
-    return text[: ends[tokens - 1]] if tokens > 0 else ""
-
-
-def _token_ends(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Where each token of a text ends, special tokens of the model not counted."""
-    encoded = tokenizer(text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False)
-    return [end for _, end in encoded["offset_mapping"]]
-
-
-def check_scores(scores: FloatArray, pairs: Sequence[tuple[Query, Document]], name: str) -> FloatArray:
-    """The scores, if none of them is NaN.
-
-    Raises:
-        CheckpointError: naming the first pair that has no score.
-    """
-    bad = np.flatnonzero(np.isnan(scores))
-    if len(bad):
-        query, document = pairs[bad[0]]
-        raise CheckpointError(
-            f"{name}: the score of {len(bad)} of {len(pairs)} pairs is NaN, the first is that of query "
-            f"{query.query_id!r} and document {document.doc_id!r}"
+    def token_ends(text: str) -> list[int]:
+        encoded = tokenizer(
+            text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
         )
-    return scores
+        return [end for _, end in encoded["offset_mapping"]]
+
+    return token_ends

@@ -16,8 +16,9 @@ from transformers import PreTrainedTokenizerBase, T5Config, T5EncoderModel, T5To
 from tart.collection import Document, Query
 from tart.errors import CheckpointError, ConfigError
 from tart.models.checkpoint import TART_JSON, read_weights, write_tart_json
-from tart.models.cross_encoder import check_scores, fitting_query
+from tart.models.cross_encoder import token_ends_of
 from tart.models.notice import InstructionNotice
+from tart.models.pair_reranker import check_scores, fitting_query
 from tart.retrieval.protocols import FloatArray
 from tart.text_format import TextFormat
 
@@ -116,6 +117,7 @@ class EncT5Reranker:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
         self._notice = InstructionNotice(name, text_format)
+        self._token_ends = token_ends_of(tokenizer)
 
     @classmethod
     def load(cls, folder: Path, text_format: TextFormat, name: str, *, device: str | None = None) -> EncT5Reranker:
@@ -190,7 +192,7 @@ class EncT5Reranker:
         asked_room = room - min(len(text), self.max_tokens // 2)
         if form.max_query_tokens is not None:
             asked_room = min(asked_room, form.max_query_tokens - 2)  # <s> and its </s>
-        asked = self._ids(fitting_query(self.tokenizer, form, query, asked_room))[:asked_room]
+        asked = self._ids(fitting_query(self._token_ends, form, query, asked_room))[:asked_room]
         return [self._start, *asked, self._end, *text[: room - len(asked)], self._end]
 
     def _ids(self, text: str) -> list[int]:

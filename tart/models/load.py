@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tart.errors import CheckpointError, ConfigError, TartError
+from tart.errors import CheckpointError, ConfigError, StorageError, TartError
 from tart.files import parse_json_object
+from tart.models.backend import Backend, choose_backend, lean_precision
 from tart.models.checkpoint import Family, read_tart_json
 from tart.models.hub import hub_folder
+from tart.models.lean_form import LeanForm, NoLeanForm, find_form, get_form
 from tart.models.registry import locate
 from tart.models.tart_dual import OLD_CHECKPOINT, load_old_tart_dual
 from tart.retrieval.protocols import Similarity
@@ -25,11 +27,18 @@ if TYPE_CHECKING:
     from tart.models.bi_encoder import BiEncoder
     from tart.models.cross_encoder import CrossEncoderReranker
     from tart.models.enc_t5 import EncT5Reranker
+    from tart.models.lean import LeanEncoder, LeanReranker
+
+logger = logging.getLogger(__name__)
 
 
 def load_encoder(
-    name: str | os.PathLike[str], *, text_format: TextFormat | str | None = None, device: str | None = None
-) -> BiEncoder:
+    name: str | os.PathLike[str],
+    *,
+    text_format: TextFormat | str | None = None,
+    device: str | None = None,
+    backend: Backend = "auto",
+) -> BiEncoder | LeanEncoder:
     """Load a bi-encoder.
 
     Args:
@@ -37,33 +46,40 @@ def load_encoder(
         text_format: a format or the name of a preset; None takes the folder's own (`tart.json`), else the table's, else
             the model's stored prompts, else "plain".
         device: as torch names it; None picks a GPU if there is one.
+        backend: "torch"; "lean", which needs no torch once the model's lean form is made; or "auto", which takes lean
+            where there is no GPU, and torch for a model that lean can't take.
 
     Raises:
         ConfigError: unknown name (near ones are suggested), or a model of another kind.
         CheckpointError: the folder can't be loaded, or it has a format of its own and another one was asked for.
         DownloadError: a hub id, and the hub can't be reached.
 
-    >>> load_encoder("minilm").dim
+    >>> load_encoder("minilm", backend="torch").dim
     384
     """
-    from tart.models.bi_encoder import BiEncoder
-
     found = _find(name, ("bi-encoder",), "load_encoder", text_format)
-    with load_errors(found.folder):
-        model = _sentence_transformer(found, device)
-    chosen = found.text_format or _format_of_prompts(model.prompts)
-    return BiEncoder(model, chosen, found.name)
+    form = _lean_form(found, backend, device)
+    if form is None:
+        return _torch_encoder(found, device)
+    from tart.models.lean import LeanEncoder
+
+    return LeanEncoder(form, found.text_format or _format_of_prompts(form.facts["prompts"]), found.name)
 
 
 def load_reranker(
-    name: str | os.PathLike[str], *, text_format: TextFormat | str | None = None, device: str | None = None
-) -> CrossEncoderReranker | EncT5Reranker:
-    """Load a cross-encoder: one of sentence-transformers, or TART-full's EncT5.
+    name: str | os.PathLike[str],
+    *,
+    text_format: TextFormat | str | None = None,
+    device: str | None = None,
+    backend: Backend = "auto",
+) -> CrossEncoderReranker | EncT5Reranker | LeanReranker:
+    """Load a cross-encoder: one of sentence-transformers, or TART-full's EncT5, which runs on torch alone.
 
     Args:
         name: a folder or a hub id.
         text_format: as for `load_encoder`.
         device: as torch names it; None picks a GPU if there is one.
+        backend: as for `load_encoder`.
 
     Raises:
         ConfigError: unknown name (near ones are suggested), or a model of another kind.
@@ -71,14 +87,90 @@ def load_reranker(
         DownloadError: a hub id, and the hub can't be reached.
     """
     found = _find(name, ("cross-encoder", "enc-t5"), "load_reranker", text_format)
-    with load_errors(found.folder):
+    form = _lean_form(found, backend, device)
+    if form is None:
+        return _torch_reranker(found, device)
+    from tart.models.lean import LeanReranker
+
+    return LeanReranker(form, found.text_format or PRESETS["plain"], found.name)
+
+
+def load_torch_encoder(
+    name: str | os.PathLike[str], *, text_format: TextFormat | str | None = None, device: str | None = None
+) -> BiEncoder:
+    """`load_encoder` with the backend "torch": for what needs the model itself, such as training and export."""
+    return _torch_encoder(_find(name, ("bi-encoder",), "load_encoder", text_format), device)
+
+
+def load_torch_reranker(
+    name: str | os.PathLike[str], *, text_format: TextFormat | str | None = None, device: str | None = None
+) -> CrossEncoderReranker | EncT5Reranker:
+    """`load_reranker` with the backend "torch"."""
+    return _torch_reranker(_find(name, ("cross-encoder", "enc-t5"), "load_reranker", text_format), device)
+
+
+def describe_backend(name: str | os.PathLike[str]) -> dict[str, str | None]:
+    """On what a model would run here, and why; JSON-able. Nothing is made or downloaded.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    choice = choose_backend()
+    name, spec, folder = locate(name)
+    said: dict[str, str | None] = {"backend": choice.backend, "why": choice.reason, "lean_form": None}
+    if choice.backend == "torch":
+        return said
+    precision, reason = lean_precision()
+    said |= {"backend": f"lean {precision}", "why": f"{choice.reason}; {reason}"}
+    if folder is None:
+        return said
+    try:
+        form = find_form(folder, spec.similarity if spec else None)
+    except NoLeanForm as error:
+        return {**said, "backend": "torch", "why": f"no lean form: {error}"}
+    if form is not None:
+        said |= {"backend": f"lean {form.precision}", "lean_form": str(form.folder)}
+    return said
+
+
+def _lean_form(found: _Found, backend: Backend, device: str | None) -> LeanForm | None:
+    """The model's lean form if that is what it should run on."""
+    if choose_backend(backend, device).backend == "torch":
+        return None
+    try:
         if found.family == "enc-t5":
-            from tart.models.enc_t5 import EncT5Reranker
+            raise NoLeanForm("EncT5 has no lean form")
+        load = _torch_encoder if found.family == "bi-encoder" else _torch_cross_encoder
+        return get_form(found.name, found.folder, found.similarity, lambda: load(found, "cpu"))
+    except (NoLeanForm, StorageError) as error:
+        if backend == "lean":
+            raise
+        logger.warning("%s: runs on torch: %s", found.name, error)
+        return None
 
-            chosen = found.text_format or PRESETS["tart-full"]
-            return EncT5Reranker.load(found.folder, chosen, found.name, device=device)
-        from tart.models.cross_encoder import CrossEncoderReranker
 
+def _torch_encoder(found: _Found, device: str | None) -> BiEncoder:
+    from tart.models.bi_encoder import BiEncoder
+
+    with load_errors(found.folder):
+        model = _sentence_transformer(found, device)
+    return BiEncoder(model, found.text_format or _format_of_prompts(model.prompts), found.name)
+
+
+def _torch_reranker(found: _Found, device: str | None) -> CrossEncoderReranker | EncT5Reranker:
+    if found.family == "cross-encoder":
+        return _torch_cross_encoder(found, device)
+    from tart.models.enc_t5 import EncT5Reranker
+
+    with load_errors(found.folder):
+        chosen = found.text_format or PRESETS["tart-full"]
+        return EncT5Reranker.load(found.folder, chosen, found.name, device=device)
+
+
+def _torch_cross_encoder(found: _Found, device: str | None) -> CrossEncoderReranker:
+    from tart.models.cross_encoder import CrossEncoderReranker
+
+    with load_errors(found.folder):
         chosen = found.text_format or PRESETS["plain"]
         return CrossEncoderReranker.load(found.folder, chosen, found.name, device=device)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tart.archives import unpack_zip
 from tart.errors import CheckpointError, ConfigError
-from tart.files import new_folder, sha256_file
+from tart.files import new_folder, sha256_once
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MPNET_SHA256 = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
@@ -82,6 +82,6 @@ def _check_weights(folder: Path, sha256: str) -> Path:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise CheckpointError(f"{weights}: is missing; install the package again")
-    if sha256_file(weights) != sha256:
+    if sha256_once(weights) != sha256:
         raise CheckpointError(f"{weights}: its sha256 is not that of the official weights; install the package again")
     return folder

@@ -44,6 +44,8 @@ class Encoder(Protocol):
     name: str
     text_format: TextFormat
     similarity: Similarity
+    backend: str
+    """What computes the vectors, and how precisely: "torch float32", "lean bfloat16", or a name of its own."""
 
     @property
     def dim(self) -> int:

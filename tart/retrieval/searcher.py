@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from tart.index.documents import DocumentStore
 from tart.index.sparse import SparseIndex
 from tart.instruction import Instruction
 from tart.manifest import read_manifest
+from tart.models.backend import ALIKE, Backend
 from tart.models.load import load_encoder, load_reranker
 from tart.retrieval.fusion import Fusion, ReciprocalRankFusion
 from tart.retrieval.protocols import Encoder, Reranker
@@ -48,8 +50,13 @@ class Searcher:
         _check_fit(self.folder, self.manifest, encoder)
         self.documents = DocumentStore(self.folder)
         self.dense = DenseRetriever(encoder, DenseIndex.open(self.folder, encoder.similarity), self.documents)
-        self.sparse = SparseRetriever(SparseIndex(self.folder), self.documents)
         self._rerankers: dict[str, Reranker] = {}
+        self._backend: Backend = "auto"
+
+    @cached_property
+    def sparse(self) -> SparseRetriever:
+        """BM25, opened when it is first asked: a search by vectors alone doesn't wait for it."""
+        return SparseRetriever(SparseIndex(self.folder), self.documents)
 
     @classmethod
     def build(
@@ -59,6 +66,7 @@ class Searcher:
         output: str | os.PathLike[str] = "index",
         *,
         text_format: TextFormat | str | None = None,
+        backend: Backend = "auto",
         overwrite: bool = False,
         show_progress: bool = False,
     ) -> Searcher:
@@ -69,6 +77,7 @@ class Searcher:
             model: a name that `load_encoder` takes, or an encoder.
             output: the index folder to make.
             text_format: how instruction and query are joined, where the model's own folder doesn't say; with a name.
+            backend: what `load_encoder` takes; with a name.
             overwrite: take the place of an existing folder.
             show_progress: show a bar on stderr.
 
@@ -76,21 +85,24 @@ class Searcher:
             TartError: see `build_index` and `load_encoder`.
         """
         if isinstance(model, str | os.PathLike):
-            encoder: Encoder = load_encoder(model, text_format=text_format)
-        elif text_format is not None:
-            raise ConfigError("text_format goes with a model's name; an encoder has one already")
+            encoder: Encoder = load_encoder(model, text_format=text_format, backend=backend)
+        elif text_format is not None or backend != "auto":
+            raise ConfigError("text_format and backend go with a model's name; an encoder has them already")
         else:
             encoder = model
         build_index(documents, encoder, Path(output), overwrite=overwrite, show_progress=show_progress)
-        return cls(Path(output), encoder)
+        return cls.open(output, encoder, backend=backend)
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], encoder: Encoder | None = None) -> Searcher:
+    def open(
+        cls, folder: str | os.PathLike[str], encoder: Encoder | None = None, *, backend: Backend = "auto"
+    ) -> Searcher:
         """Open an index, read-only; any number of processes may.
 
         Args:
             folder: an index folder.
             encoder: the model that made it; None loads it by the name that the index remembers.
+            backend: what `load_encoder` and `load_reranker` take, for models that are loaded by name.
 
         Raises:
             DataError: if the folder is no finished index, or is damaged.
@@ -99,8 +111,10 @@ class Searcher:
         if encoder is None:
             manifest = read_manifest(Path(folder), KIND)
             text_format = TextFormat.from_dict(manifest["text_format"])
-            encoder = load_encoder(manifest["model"]["name"], text_format=text_format)
-        return cls(Path(folder), encoder)
+            encoder = load_encoder(manifest["model"]["name"], text_format=text_format, backend=backend)
+        searcher = cls(Path(folder), encoder)
+        searcher._backend = backend
+        return searcher
 
     def search(
         self,
@@ -212,7 +226,7 @@ class Searcher:
 
     def _load_reranker(self, name: str) -> Reranker:
         if name not in self._rerankers:
-            self._rerankers[name] = load_reranker(name)
+            self._rerankers[name] = load_reranker(name, backend=self._backend)
         return self._rerankers[name]
 
 
@@ -226,6 +240,12 @@ def _check_fit(folder: Path, manifest: dict[str, Any], encoder: Encoder) -> None
         raise IndexMismatch(
             f"{folder}: was made by the model {made_by['name']} (hash {made_by['hash'][:12]}), opened with "
             f"{encoder.name} (hash {encoder.model_hash[:12]}); open it with the first, or build it again"
+        )
+    backend = manifest.get("backend", "torch float32")  # which it was before the manifest said it
+    if backend != encoder.backend and not {backend, encoder.backend} <= ALIKE:
+        raise IndexMismatch(
+            f"{folder}: its vectors were made by {backend!r}, those of queries would be by {encoder.backend!r}, and "
+            "the two differ by more than rounding; open it with the first (--backend), or build it again"
         )
     stored = TextFormat.from_dict(manifest["text_format"])
     if stored != encoder.text_format:

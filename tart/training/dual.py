@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tart.collection import Document, Query
-from tart.models.load import load_encoder
+from tart.models.load import load_torch_encoder
 from tart.models.packaged import cache_folder
 from tart.progress import progress
 from tart.seeded import text_hash
@@ -62,7 +62,7 @@ def train_dual(
     from tart.training.trainer import TartTrainer, newest_checkpoint, training_arguments
 
     set_seed(recipe.seed)
-    base = load_encoder(recipe.base)
+    base = load_torch_encoder(recipe.base)
     model = build_dual(base, recipe.model, named_format(recipe.text_format), recipe.name)
     examples = Examples(collection, "train", tasks=recipe.data.tasks, levels=recipe.data.levels)
     args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, recipe.development)
@@ -106,7 +106,7 @@ def _base_vectors(recipe: DualRecipe, batches: DualBatches, collection: Collecti
     from tart.training.dual_batches import BaseVectors
     from tart.training.trainer import chosen_precision
 
-    base, limits = load_encoder(recipe.base), (recipe.model.query_tokens, recipe.model.document_tokens)
+    base, limits = load_torch_encoder(recipe.base), (recipe.model.query_tokens, recipe.model.document_tokens)
     base.text_format = replace(base.text_format, max_query_tokens=limits[0], max_document_tokens=limits[1])
     queries, documents = dict[int, Query](), dict[int, Document]()
     for step in range(recipe.loop.steps):

@@ -28,7 +28,7 @@ Cli = Callable[..., Outcome]
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    monkeypatch.setattr(systems, "load_encoder", lambda name: KeywordEncoder(["sort", "read", "code", "prose"]))
+    monkeypatch.setattr(systems, "load_encoder", lambda name, **_: KeywordEncoder(["sort", "read", "code", "prose"]))
     monkeypatch.setenv("TART_CACHE", str(tmp_path / "cache"))
 
     def run(*arguments: object) -> Outcome:

@@ -243,12 +243,12 @@ def test_any_retriever_is_a_system() -> None:
 def test_names_become_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
 
-    def load(name: str) -> KeywordEncoder:
+    def load(name: str, **_: object) -> KeywordEncoder:
         loaded.append(name)
         return KeywordEncoder(["a"])
 
     monkeypatch.setattr(systems, "load_encoder", load)
-    monkeypatch.setattr(systems, "load_reranker", lambda name: KeywordReranker())
+    monkeypatch.setattr(systems, "load_reranker", lambda name, **_: KeywordReranker())
     path = tmp_path / "theirs.trec"
     path.write_text("q Q0 d 1 1 x\n")
     names = ["minilm", "bm25", "hybrid", "hybrid:other", path]

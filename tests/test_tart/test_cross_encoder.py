@@ -14,7 +14,8 @@ from transformers import BertConfig, BertForSequenceClassification
 import tart
 from tart import Document, Instruction, Query
 from tart.errors import CheckpointError
-from tart.models.cross_encoder import CrossEncoderReranker, fitting_query
+from tart.models.cross_encoder import CrossEncoderReranker, token_ends_of
+from tart.models.pair_reranker import fitting_query
 from tart.testing import tiny_sentence_transformer
 from tart.text_format import PRESETS, TextFormat
 
@@ -103,14 +104,14 @@ def test_limits_change_nothing_for_texts_that_fit(tmp_path: Path) -> None:
 
 
 def test_a_query_is_cut_between_words_of_its_own() -> None:
-    tokenizer = tiny_sentence_transformer().tokenizer
+    token_ends = token_ends_of(tiny_sentence_transformer().tokenizer)
     query = Query("q", "a b c d e", WISH)  # the instruction has 8 tokens, the query 5
-    assert fitting_query(tokenizer, PRESETS["plain"], query, 13) == "find code a b c d e"
-    assert fitting_query(tokenizer, PRESETS["plain"], query, 10) == "find code a b"
-    assert fitting_query(tokenizer, PRESETS["tart-reversed"], query, 11) == "a b [SEP] find code"
-    assert fitting_query(tokenizer, PRESETS["tart-reversed"], query, 9) == " [SEP] find code"
-    assert fitting_query(tokenizer, PRESETS["plain"], query.plain(), 2) == "a b"
-    assert fitting_query(tokenizer, PRESETS["plain"], query, 0) == "find code "  # the caller cuts on
+    assert fitting_query(token_ends, PRESETS["plain"], query, 13) == "find code a b c d e"
+    assert fitting_query(token_ends, PRESETS["plain"], query, 10) == "find code a b"
+    assert fitting_query(token_ends, PRESETS["tart-reversed"], query, 11) == "a b [SEP] find code"
+    assert fitting_query(token_ends, PRESETS["tart-reversed"], query, 9) == " [SEP] find code"
+    assert fitting_query(token_ends, PRESETS["plain"], query.plain(), 2) == "a b"
+    assert fitting_query(token_ends, PRESETS["plain"], query, 0) == "find code "  # the caller cuts on
 
 
 def test_a_folder_that_sentence_transformers_saved_is_known_as_a_cross_encoder(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_rankings_do_not_depend_on_batch_size_order_or_disk(
     for name, documents, size in (
         ("1", real_documents, 1), ("7", real_documents, 7), ("64", real_documents, 64), ("shuffled", shuffled, 64)
     ):  # fmt: skip
-        encoder = BiEncoder(minilm.model, minilm.text_format, "minilm", batch_size=size)
+        encoder = BiEncoder(minilm.model, minilm.text_format, "minilm", batch_tokens=size)
         searcher = Searcher.build(documents, encoder, tmp_path / name)
         runs.append(searcher.retrieve(queries, 10))
         runs.append(Searcher.open(tmp_path / name).retrieve(queries, 10))
