@@ -47,7 +47,8 @@ class Searcher:
         self.manifest: dict[str, Any] = read_manifest(self.folder, KIND)
         _check_fit(self.folder, self.manifest, encoder)
         self.documents = DocumentStore(self.folder)
-        self.dense = DenseRetriever(encoder, DenseIndex.open(self.folder, encoder.similarity), self.documents)
+        exact = DenseIndex.open(self.folder, encoder.similarity, self.manifest.get("rounding"))
+        self.dense = DenseRetriever(encoder, exact, self.documents)
         self.sparse = SparseRetriever(SparseIndex(self.folder), self.documents)
         self._rerankers: dict[str, Reranker] = {}
 

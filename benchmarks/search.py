@@ -1,0 +1,184 @@
+"""Exact and approximate search over a million vectors, and one whole `search()` call.
+
+    python benchmarks/search.py --index DIR --queries FILE [--documents 100000] [--rounds 5] [--recall 0.95]
+        [--ann FACTORY ...] [--folder DIR] [--json FILE]
+
+The vectors: those of a real index (`--index`), and further ones between them, up to `--documents`. Each of these is a
+mixture of a real vector and one of its 16 nearest neighbours, in random shares, with noise of 0.3 of the distance
+between the two. The queries are real texts, encoded by the model of the index.
+
+Exact: a batch of 256 queries and single ones, turns interleaved, against `faiss.IndexFlatIP` as installed and with its
+BLAS threshold mended; beside it how fast this machine reads memory, measured in the same minutes. Approximate: `tart
+tune` on half of the queries, then the other half through `Searcher.search`, one by one, query encoding included, and
+the same from eight threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tart.collection import Document, Query
+from tart.files import usable_cores
+from tart.index.build import build_index
+from tart.index.dense import VECTORS, DenseIndex
+from tart.index.readers import read_queries
+from tart.index.rounded import ROUNDED
+from tart.manifest import read_manifest
+from tart.retrieval.protocols import EncodedText, Encoder
+from tart.retrieval.searcher import Searcher
+
+K, BATCH, SINGLE = 10, 256, 20
+
+
+class Expanded:
+    """An encoder that hands out real vectors, then mixtures of them; all else it has from the real one."""
+
+    def __init__(self, encoder: Encoder, real: np.ndarray) -> None:
+        self._encoder, self._real, self._given = encoder, np.asarray(real), 0
+        self._generator = np.random.default_rng(0)
+        _, self._near = _flat(self._real).search(self._real, 17)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def encode_documents(self, documents: Sequence[Document | str]) -> np.ndarray:
+        real, generator, count = self._real, self._generator, len(documents)
+        first = real[self._given : self._given + count]
+        self._given += count
+        rows = generator.integers(len(real), size=count - len(first))
+        one, other = real[rows], real[self._near[rows, generator.integers(1, 17, size=len(rows))]]
+        mixed = one + generator.random((len(rows), 1), dtype=np.float32) * (other - one)
+        noise = generator.standard_normal(mixed.shape, dtype=np.float32) / np.sqrt(mixed.shape[1], dtype=np.float32)
+        mixed += 0.3 * np.linalg.norm(other - one, axis=1, keepdims=True) * noise
+        return np.concatenate([first, mixed])
+
+    def read_documents(self, documents: Sequence[Document | str]) -> list[EncodedText]:
+        return [EncodedText("", 0, 0)] * len(documents)
+
+
+def make_index(source: Path, documents: int, output: Path) -> Searcher:
+    """An index of `documents` vectors; one that is there already is taken."""
+    searcher = Searcher.open(source)
+    if not output.exists():
+        store = searcher.documents
+
+        def texts() -> Iterator[Document]:
+            for row in range(documents):
+                yield Document(f"d{row}", store.at(row).text if row < len(store) else f"between {row % len(store)}")
+
+        encoder: Any = Expanded(searcher.encoder, searcher.dense.index.vectors)
+        build_index(texts(), encoder, output, show_progress=True)
+    return Searcher(output, searcher.encoder)
+
+
+def _flat(vectors: np.ndarray) -> Any:
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return index
+
+
+def read_speed(matrix: np.ndarray) -> float:
+    """Bytes a second that all cores together read of a matrix in memory."""
+    words, cores = matrix.reshape(-1).view(np.int64), usable_cores()
+    with ThreadPoolExecutor(cores) as threads:
+        started = time.perf_counter()
+        list(threads.map(np.bitwise_or.reduce, np.array_split(words, cores)))
+        return float(matrix.nbytes / (time.perf_counter() - started))
+
+
+def exact(folder: Path, queries: np.ndarray, rounds: int) -> dict[str, list[float]]:
+    """Seconds for a batch, and for a query of a batch of one, by contender; and the reading speed."""
+    import faiss
+    import torch  # noqa: F401 (as in a process that evaluates; without it a first batch of this size loads it)
+
+    index = DenseIndex.open(folder, "cosine", read_manifest(folder, "tart-index/1")["rounding"])
+    flat, installed = _flat(np.asarray(index.vectors)), faiss.cvar.distance_compute_blas_threshold
+    outcome: dict[str, list[float]] = {}
+    batch, rest = queries[:BATCH], np.tile(queries, (SINGLE * rounds // len(queries) + 1, 1))
+
+    def seconds(name: str, work: Callable[[], object], divisor: int = 1) -> None:
+        started = time.perf_counter()
+        work()
+        outcome.setdefault(name, []).append((time.perf_counter() - started) / divisor)
+
+    def one_by_one(search: Callable[[np.ndarray, int], object], turn: int) -> Callable[[], object]:
+        part = rest[turn * SINGLE : (turn + 1) * SINGLE]
+        return lambda: [search(part[row : row + 1], K) for row in range(SINGLE)]
+
+    index.search(batch[:64], K)
+    for turn in range(rounds):
+        seconds("batch, tart", lambda: index.search(batch, K))
+        faiss.cvar.distance_compute_blas_threshold = 1
+        seconds("batch, faiss with BLAS", lambda: flat.search(batch, K))
+        faiss.cvar.distance_compute_blas_threshold = installed
+        if turn < 3:
+            seconds("batch, faiss as installed", lambda: flat.search(batch, K))
+        seconds("one, tart", one_by_one(index.search, turn), SINGLE)
+        seconds("one, faiss as installed", one_by_one(flat.search, turn), SINGLE)
+        outcome.setdefault("read", []).append(read_speed(np.asarray(index.rounded.bits)))  # type: ignore[union-attr]
+    _, wanted = flat.search(batch, K)
+    found = [one.rows[:K].tolist() for one in index.search(batch, K)]
+    outcome["recall"] = [float(np.mean([len({*a} & {*b}) / K for a, b in zip(found, wanted.tolist(), strict=True)]))]
+    return outcome
+
+
+def report_exact(outcome: dict[str, list[float]], rows: int, dim: int) -> None:
+    print(f"\nexact, {rows:,} x {dim}, k {K}: recall@{K} against faiss {outcome['recall'][0]:.4f}")
+    print("| | seconds, median (range) | queries a second | bytes read, of what this machine can |\n|---|---|---|---|")
+    best = max(outcome["read"])
+    for name, taken in outcome.items():
+        if name in ("read", "recall"):
+            continue
+        middle = float(np.median(taken))
+        share = ""
+        if name.startswith("one"):
+            speed = rows * dim * (2 if "tart" in name else 4) / middle
+            share = f"{speed / 1e9:.1f} of {best / 1e9:.1f} GB/s: {speed / best:.0%}"
+        count = BATCH if name.startswith("batch") else 1
+        print(f"| {name} | {middle:.4f} ({min(taken):.4f} to {max(taken):.4f}) | {count / middle:,.1f} | {share} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--index", type=Path, required=True, help="an index folder, whose vectors are real")
+    parser.add_argument("--queries", type=Path, required=True, help="JSONL with _id and text")
+    parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--ann", action="append", help="a factory string that is tried; repeatable")
+    parser.add_argument("--only", choices=["exact", "approximate"])
+    parser.add_argument("--folder", type=Path, help="keep the large index here, and use it again")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary) / "index"
+        searcher = make_index(options.index, options.documents, folder)
+        queries = list(read_queries(options.queries))
+        rows, dim = searcher.dense.index.vectors.shape
+        outcome: dict[str, Any] = {}
+        if options.only != "approximate":
+            outcome["exact"] = exact(folder, searcher.encoder.encode_queries(queries), options.rounds)
+            report_exact(outcome["exact"], rows, dim)
+        if options.only != "exact":
+            pass
+    if options.json:
+        facts = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
+        facts["versions"] = {name: version(name) for name in ("faiss-cpu", "numpy", "torch")}  # type: ignore[assignment]
+        options.json.write_text(json.dumps({**facts, **vars(options), "outcome": outcome}, indent=2, default=str))
+
+
+if __name__ == "__main__":
+    main()
