@@ -119,12 +119,12 @@ class DenseIndex:
         queries, k = self.prepared(queries), min(k, len(self.vectors))
         candidates = self._candidates(queries, min(k + SPARE_ROUNDED, len(self.vectors)))
         if candidates is None:
-            return [_cut(found, k) for found in self._search_in_full(queries, k)]
+            return [cut(found, k) for found in self._search_in_full(queries, k)]
         found = self.scored(queries, candidates.rows)
         unsure = [row for row, bound in enumerate(candidates.bound.tolist()) if not found[row].scores[k - 1] > bound]
         for row, exact in zip(unsure, self._search_in_full(queries[unsure], k), strict=True):
             found[row] = exact
-        return [_cut(one, k) for one in found]
+        return [cut(one, k) for one in found]
 
     def prepared(self, queries: FloatArray) -> FloatArray:
         """Queries as they are compared: normalised if the similarity is cosine.
@@ -199,7 +199,7 @@ class DenseIndex:
             return [one for found in threads.map(score, starts) for one in found]
 
 
-def _cut(found: Scored, k: int) -> Scored:
+def cut(found: Scored, k: int) -> Scored:
     """The k best, and those that tie with the last of them."""
     count = int(np.searchsorted(-found.scores, -found.scores[k - 1], side="right"))
     return Scored(found.scores[:count], found.rows[:count])

@@ -130,11 +130,10 @@ def scan_few(matrix: Rounded, queries: FloatArray, count: int) -> Candidates:
         scores, rows = part.search(queries, count)
         return scores, rows + edges[share]
 
-    if shares == 1:
-        found = [best(0)]
-    else:
-        with ThreadPoolExecutor(shares) as threads:  # faiss lets go of the interpreter while it works
-            found = list(threads.map(best, range(shares)))
+    # faiss lets go of the interpreter while it works. Its own threads have nothing to share out, but wait for each
+    # other; the setting is one of the thread that makes it, so that no other search is slowed down.
+    with ThreadPoolExecutor(shares, initializer=faiss.omp_set_num_threads, initargs=(1,)) as threads:
+        found = list(threads.map(best, range(shares)))
     scores, rows = (np.concatenate(one, axis=1) for one in zip(*found, strict=True))
     kept = np.argpartition(-scores, count - 1, axis=1)[:, :count]
     lowest = np.take_along_axis(scores, kept[:, -1:], axis=1)[:, 0]  # the partition puts the count-th best there
