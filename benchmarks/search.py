@@ -101,7 +101,7 @@ def read_speed(matrix: np.ndarray) -> float:
 
 
 def exact(folder: Path, queries: np.ndarray, rounds: int) -> dict[str, list[float]]:
-    """Seconds for a batch, and for a query of a batch of one, by contender; and the reading speed."""
+    """Seconds, and CPU seconds, for a batch, and for a query of a batch of one, by contender; and the reading speed."""
     import faiss
     import torch  # noqa: F401 (as in a process that evaluates; without it a first batch of this size loads it)
 
@@ -111,9 +111,10 @@ def exact(folder: Path, queries: np.ndarray, rounds: int) -> dict[str, list[floa
     batch, rest = queries[:BATCH], np.tile(queries, (SINGLE * rounds // len(queries) + 1, 1))
 
     def seconds(name: str, work: Callable[[], object], divisor: int = 1) -> None:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         work()
         outcome.setdefault(name, []).append((time.perf_counter() - started) / divisor)
+        outcome.setdefault(f"CPU, {name}", []).append((time.process_time() - cpu) / divisor)
 
     def one_by_one(search: Callable[[np.ndarray, int], object], turn: int) -> Callable[[], object]:
         part = rest[turn * SINGLE : (turn + 1) * SINGLE]
@@ -138,18 +139,18 @@ def exact(folder: Path, queries: np.ndarray, rounds: int) -> dict[str, list[floa
 
 def report_exact(outcome: dict[str, list[float]], rows: int, dim: int) -> None:
     print(f"\nexact, {rows:,} x {dim}, k {K}: recall@{K} against faiss {outcome['recall'][0]:.4f}")
-    print("| | seconds, median (range) | queries a second | bytes read, of what this machine can |\n|---|---|---|---|")
+    print("| | seconds, median (range) | CPU seconds | bytes read, of what this machine can |\n|---|---|---|---|")
     best = max(outcome["read"])
     for name, taken in outcome.items():
-        if name in ("read", "recall"):
+        if name in ("read", "recall") or name.startswith("CPU"):
             continue
         middle = float(np.median(taken))
         share = ""
         if name.startswith("one"):
             speed = rows * dim * (2 if "tart" in name else 4) / middle
             share = f"{speed / 1e9:.1f} of {best / 1e9:.1f} GB/s: {speed / best:.0%}"
-        count = BATCH if name.startswith("batch") else 1
-        print(f"| {name} | {middle:.4f} ({min(taken):.4f} to {max(taken):.4f}) | {count / middle:,.1f} | {share} |")
+        cpu = np.median(outcome[f"CPU, {name}"])
+        print(f"| {name} | {middle:.4f} ({min(taken):.4f} to {max(taken):.4f}) | {cpu:.4f} | {share} |")
 
 
 def whole_call(searcher: Searcher, queries: Sequence[Query]) -> dict[str, Any]:

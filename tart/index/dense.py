@@ -18,7 +18,7 @@ from tart.retrieval.protocols import FloatArray, Scored, Similarity
 
 VECTORS = "embeddings.npy"
 SPARE = 24  # rows fetched beyond the wanted ones, in case of ties
-SPARE_ROUNDED = 118  # the same in half precision, where many more come close
+SPARE_ROUNDED = 56  # the same in half precision, where more come close
 FEW = 4  # queries that are scanned one by one
 SCORED_AT_ONCE = 2048  # pairs whose vectors lie in memory at once: they fit the cache
 
