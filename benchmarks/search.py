@@ -1,11 +1,11 @@
 """Exact and approximate search over a million vectors, and one whole `search()` call.
 
-    python benchmarks/search.py --index DIR --queries FILE [--documents 100000] [--rounds 5] [--recall 0.95]
-        [--ann FACTORY ...] [--folder DIR] [--json FILE]
+    python benchmarks/search.py [--index demo_index] [--queries FILE] [--documents 100000] [--rounds 5]
+        [--recall 0.95] [--ann FACTORY ...] [--folder DIR] [--json FILE]
 
 The vectors: those of a real index (`--index`), and further ones between them, up to `--documents`. Each of these is a
 mixture of a real vector and one of its 16 nearest neighbours, in random shares, with noise of 0.3 of the distance
-between the two. The queries are real texts, encoded by the model of the index.
+between the two. The queries are real texts, encoded by the model of the index: a file's, or titles of documents.
 
 Exact: a batch of 256 queries and single ones, turns interleaved, against `faiss.IndexFlatIP` as installed and with its
 BLAS threshold mended; beside it how fast this machine reads memory, measured in the same minutes. Approximate: `tart
@@ -33,6 +33,7 @@ from tart.collection import Document, Query
 from tart.files import usable_cores
 from tart.index.build import build_index
 from tart.index.dense import DenseIndex
+from tart.index.documents import DocumentStore
 from tart.index.readers import read_queries
 from tart.manifest import read_manifest
 from tart.retrieval.protocols import EncodedText, Encoder
@@ -81,6 +82,13 @@ def make_index(source: Path, documents: int, output: Path) -> Searcher:
         encoder: Any = Expanded(searcher.encoder, searcher.dense.index.vectors)
         build_index(texts(), encoder, output, show_progress=True)
     return Searcher(output, searcher.encoder)
+
+
+def titles(index: Path, count: int) -> list[Query]:
+    """Titles of documents, spread evenly, as queries."""
+    documents = DocumentStore(index)
+    found = dict.fromkeys(document.title for document in documents.in_order() if document.title)
+    return [Query(f"q{row}", title) for row, title in enumerate([*found][:: max(len(found) // count, 1)])]
 
 
 def _flat(vectors: np.ndarray) -> Any:
@@ -206,8 +214,10 @@ def report_calls(outcome: dict[str, Any], rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--index", type=Path, required=True, help="an index folder, whose vectors are real")
-    parser.add_argument("--queries", type=Path, required=True, help="JSONL with _id and text")
+    parser.add_argument(
+        "--index", type=Path, default=Path("demo_index"), help="an index folder, whose vectors are real"
+    )
+    parser.add_argument("--queries", type=Path, help="JSONL with _id and text")
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--recall", type=float, default=0.95)
@@ -219,7 +229,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary) / "index"
         searcher = make_index(options.index, options.documents, folder)
-        queries = list(read_queries(options.queries))
+        queries = list(read_queries(options.queries)) if options.queries else titles(options.index, 400)
         rows, dim = searcher.dense.index.vectors.shape
         outcome: dict[str, Any] = {}
         if options.only != "approximate":

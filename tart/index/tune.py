@@ -32,6 +32,7 @@ from tart.retrieval.protocols import FloatArray, Scored
 EXACT = "exact"
 OVERSAMPLES = (1, 4, 16)
 GAIN = 0.002  # a doubled effort that gives less has come to what the codes allow
+FEW_ROWS = 1000  # too few to learn centres and codes from
 HNSW_ROWS = 200_000  # up to which a graph is built without being asked for: beyond, it takes many minutes
 FILE = "approximate-{}.faiss"
 
@@ -92,7 +93,9 @@ def held_out(index: DenseIndex, count: int) -> Asked:
 
 def default_factories(rows: int, dim: int) -> list[str]:
     """The indexes that are tried for a corpus of some size."""
-    lists = 2 ** max(round(math.log2(2 * math.sqrt(rows))), 2)
+    if rows < FEW_ROWS:
+        return ["HNSW32_SQ8"]
+    lists = 2 ** round(math.log2(2 * math.sqrt(rows)))
     factories = [f"IVF{lists},SQ8"]
     if dim % 4 == 0:
         factories.append(f"IVF{lists},PQ{dim // 4}x4fs")

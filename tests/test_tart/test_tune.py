@@ -73,7 +73,7 @@ def test_what_is_tried_suits_the_size() -> None:
     assert default_factories(1_000_000, 384) == ["IVF2048,SQ8", "IVF2048,PQ96x4fs"]
     assert default_factories(10_000, 384) == ["IVF256,SQ8", "IVF256,PQ96x4fs", "HNSW32_SQ8"]
     assert default_factories(10_000, 50) == ["IVF256,SQ8", "HNSW32_SQ8"]
-    assert default_factories(3, 4) == ["IVF4,SQ8", "IVF4,PQ1x4fs", "HNSW32_SQ8"]
+    assert default_factories(3, 4) == ["HNSW32_SQ8"]
 
 
 # --- on an index folder
