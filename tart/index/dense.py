@@ -19,7 +19,8 @@ from tart.retrieval.protocols import FloatArray, Scored, Similarity
 VECTORS = "embeddings.npy"
 SPARE = 24  # rows fetched beyond the wanted ones, in case of ties
 SPARE_ROUNDED = 56  # the same in half precision, where more come close
-FEW = 4  # queries that are scanned one by one
+FEW = 3  # queries that are fastest scanned one by one
+FEW_WITHOUT = 12  # the same where they can't be scanned together
 SCORED_AT_ONCE = 2048  # pairs whose vectors lie in memory at once: they fit the cache
 
 
@@ -143,11 +144,10 @@ class DenseIndex:
         """The best by rounded score, where that is the faster way."""
         if count == len(self.vectors) or not len(queries):
             return None
-        if self.rounded is not None and len(queries) <= FEW:
+        together = worth_scanning(len(queries) * len(self.vectors))
+        if self.rounded is not None and len(queries) <= (FEW if together else FEW_WITHOUT):
             return scan_few(self.rounded, queries, count)
-        if worth_scanning(len(queries) * len(self.vectors)):
-            return scan(self.vectors, self.rounded, queries, count)
-        return None
+        return scan(self.vectors, self.rounded, queries, count) if together else None
 
     def _search_in_full(self, queries: FloatArray, k: int) -> list[Scored]:
         """In float32; what may tie with the k-th best is fetched too."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 QUERIES = 256  # at once
 FOLD = 8  # columns of a group
-WORTH = 1 << 24  # pairs of a row and a query, below which it isn't faster
+WORTH = 1 << 21  # pairs of a row and a query, below which it isn't faster
 WORTH_LOADING = 1 << 28  # below which loading torch, where nothing has yet, costs more than it saves
 
 
