@@ -16,6 +16,7 @@ import numpy as np
 from tart.errors import ConfigError, DataError
 from tart.files import atomic_write, sha256_file
 from tart.index.dense import DenseIndex, cut
+from tart.index.rounded import load_faiss
 from tart.progress import Advance, silent
 from tart.retrieval.protocols import FloatArray, Scored
 
@@ -55,7 +56,7 @@ class Setting:
 
     def parameters(self, index: Any) -> Any:
         """The same as faiss's search parameters for an index, None if its kind has none."""
-        import faiss
+        faiss = load_faiss()
 
         inner = _inner(index)
         given = None
@@ -75,7 +76,7 @@ def _reason(error: BaseException) -> str:
 
 def _inner(index: Any) -> Any:
     """An index without what transforms its vectors first."""
-    import faiss
+    faiss = load_faiss()
 
     return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
 
@@ -86,7 +87,7 @@ def new_index(factory: str, dim: int) -> Any:
     Raises:
         ConfigError: if faiss doesn't know the string, or what it makes doesn't search by inner product on its own.
     """
-    import faiss
+    faiss = load_faiss()
 
     try:
         index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
@@ -112,7 +113,7 @@ def build_approximate(vectors: FloatArray, factory: str, advance: Advance = sile
     Raises:
         ConfigError: see `new_index`; or if there are too few vectors for such an index.
     """
-    import faiss
+    faiss = load_faiss()
 
     rows, dim = vectors.shape
     index = new_index(factory, dim)
@@ -136,7 +137,7 @@ def build_approximate(vectors: FloatArray, factory: str, advance: Advance = sile
 
 def write_approximate(index: Any, path: Path) -> None:
     """Write an index to a file, which appears when it is whole."""
-    import faiss
+    faiss = load_faiss()
 
     with atomic_write(path) as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
@@ -144,7 +145,7 @@ def write_approximate(index: Any, path: Path) -> None:
 
 def size_in_memory(index: Any) -> int:
     """Bytes that an index takes, those of its file."""
-    import faiss
+    faiss = load_faiss()
 
     total = 0
 
@@ -175,7 +176,7 @@ class ApproximateIndex:
         Raises:
             DataError: if the file isn't the one that the manifest tells of, or doesn't fit the vectors.
         """
-        import faiss
+        faiss = load_faiss()
 
         facts = manifest.get(FACT)
         if facts is None:
@@ -190,7 +191,11 @@ class ApproximateIndex:
             raise DataError(told, path=path) from None
         if (index.ntotal, index.d) != exact.vectors.shape or index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise DataError("doesn't fit the vectors of this index; run `tart tune` again", path=path)
-        return cls(index, Setting(**facts["setting"]), exact)
+        try:
+            return cls(index, Setting(**facts["setting"]), exact)
+        except (TypeError, ConfigError) as error:
+            told = f"doesn't know this setting ({error}); run `tart tune` again"
+            raise DataError(told, path=folder / "manifest.json", field=FACT) from None
 
     def search(self, queries: FloatArray, k: int) -> list[Scored]:
         """About the best rows for each query; see `DenseIndex.search`. Scores are exact, ties at the end may be cut."""

@@ -101,7 +101,8 @@ class DenseIndex:
         vectors: FloatArray = load_array(folder / VECTORS)
         if vectors.ndim != 2 or vectors.dtype != np.float32:
             raise DataError("wanted a float32 matrix; build the index again", path=folder / VECTORS)
-        return cls(vectors, similarity, rounding and open_rounded(folder, rounding, vectors.shape))
+        rounded = None if rounding is None else open_rounded(folder, rounding, vectors.shape)
+        return cls(vectors, similarity, rounded)
 
     def search(self, queries: FloatArray, k: int) -> list[Scored]:
         """The best rows for each query.

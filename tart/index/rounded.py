@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,11 @@ ROWS_PER_THREAD = 1 << 14
 UNIT = 2.0**-8  # bfloat16 keeps 8 bits: a rounded number is off by at most this, relatively
 
 Bits = npt.NDArray[np.uint16]
+
+
+def load_faiss() -> Any:
+    """faiss, untyped: its type stubs lack half of what it has."""
+    return import_module("faiss")
 
 
 class Candidates(NamedTuple):
@@ -114,7 +120,7 @@ def scan_few(matrix: Rounded, queries: FloatArray, count: int) -> Candidates:
         queries: float32, shape (n, dim).
         count: how many rows are wanted for each query, at most `rows`.
     """
-    import faiss
+    faiss = load_faiss()
 
     total, dim = matrix.bits.shape
     shares = max(min(usable_cores(), total // max(ROWS_PER_THREAD, count)), 1)

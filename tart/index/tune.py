@@ -25,6 +25,7 @@ from tart.index.approximate import (
     write_approximate,
 )
 from tart.index.dense import DenseIndex
+from tart.index.rounded import load_faiss
 from tart.manifest import read_manifest, replace_manifest
 from tart.progress import Advance, silent
 from tart.retrieval.protocols import FloatArray, Scored
@@ -57,14 +58,14 @@ class Trial(NamedTuple):
     build_seconds: float
 
     @property
-    def index(self) -> str:
+    def factory(self) -> str:
         """The factory string, or "exact"."""
         return EXACT if self.setting is None else self.setting.factory
 
     @property
     def label(self) -> str:
         """The setting in words."""
-        return EXACT if self.setting is None else f"{self.index} ({self.setting.effort})"
+        return EXACT if self.setting is None else f"{self.factory} ({self.setting.effort})"
 
     def summary(self) -> str:
         """The setting and what was measured, in one line."""
@@ -115,7 +116,9 @@ def choose(trials: Sequence[Trial], recall: float) -> Trial:
     return min(fit, key=lambda trial: (trial.p50, trial.mebibytes))
 
 
-def measure(search: DenseIndex | ApproximateIndex, asked: Asked, wanted: list[Scored], k: int) -> tuple[float, ...]:
+def measure(
+    search: DenseIndex | ApproximateIndex, asked: Asked, wanted: list[Scored], k: int
+) -> tuple[float, float, float]:
     """Recall, and p50 and p99 of one query in milliseconds; the queries are searched one by one.
 
     Args:
@@ -150,7 +153,7 @@ def try_settings(
         new_index(factory, index.vectors.shape[1])  # a wrong one shows before the slow part
     wanted = index.search(asked.queries, k + 1)
     size = (index.vectors.nbytes if index.rounded is None else index.rounded.bits.nbytes) / 2**20
-    exact = Trial(None, *measure(index, asked, wanted, k), mebibytes=size, build_seconds=0.0)
+    exact = Trial(None, *measure(index, asked, wanted, k), size, 0.0)
     yield exact, None
     for factory in factories:
         started = time.perf_counter()
@@ -163,7 +166,7 @@ def try_settings(
             before = 0.0
             for setting in _efforts(built, factory, oversample):
                 measured = measure(ApproximateIndex(built, setting, index), asked, wanted, k)
-                trial = Trial(setting, *measured, mebibytes=size, build_seconds=seconds)
+                trial = Trial(setting, *measured, size, seconds)
                 yield trial, built
                 best = max(best, trial.recall)
                 if trial.recall >= (1 + recall) / 2 or trial.recall < before + GAIN or trial.p50 > exact.p50:
@@ -172,7 +175,7 @@ def try_settings(
 
 
 def _efforts(index: Any, factory: str, oversample: int) -> Iterator[Setting]:
-    import faiss
+    faiss = load_faiss()
 
     inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
     if isinstance(inner, faiss.IndexIVF):

@@ -57,7 +57,7 @@ class Tuning:
             mark = "* " if trial is self.chosen else ""
             numbers = f"{trial.recall:.3f}", f"{trial.p50:.2f}", f"{trial.p99:.2f}", f"{trial.mebibytes:,.1f}"
             built = f"{trial.build_seconds:.0f}" if trial.setting else ""
-            table.add_row(mark + trial.index, trial.setting.effort if trial.setting else "", *numbers, built)
+            table.add_row(mark + trial.factory, trial.setting.effort if trial.setting else "", *numbers, built)
         return table
 
     def plot(self, path: str | Path) -> None:
@@ -69,8 +69,8 @@ class Tuning:
         figure_class = load_matplotlib()
         figure = figure_class(figsize=(10, 4), layout="constrained")
         axes: Any = figure.subplots(1, 2, sharey=True)
-        for factory in dict.fromkeys(trial.index for trial in self.trials):
-            part = [trial for trial in self.trials if trial.index == factory]
+        for factory in dict.fromkeys(trial.factory for trial in self.trials):
+            part = [trial for trial in self.trials if trial.factory == factory]
             recalls = [trial.recall for trial in part]
             axes[0].plot([trial.p50 for trial in part], recalls, "o", label=factory)
             axes[1].plot([trial.mebibytes for trial in part], recalls, "o", label=factory)

@@ -92,7 +92,7 @@ def slow_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exact search takes a minute by the clock that counts, so that it isn't the fastest of a tiny index."""
     real = tuning.measure
 
-    def measured(search: object, *rest: object) -> tuple[float, ...]:
+    def measured(search: object, *rest: object) -> tuple[float, float, float]:
         recall, p50, p99 = real(search, *rest)  # type: ignore[arg-type]
         return (recall, 60_000.0, 60_000.0) if isinstance(search, DenseIndex) else (recall, p50, p99)
 
