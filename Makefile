@@ -38,10 +38,14 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup
+bench: setup demo_index
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/search.py
+
+demo_index: | setup
+	$(BIN)/tart demo
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.
 lock: setup

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the redundant names tell type checkers that they are export
     from tart.retrieval.result import SearchResult as SearchResult
     from tart.retrieval.searcher import Searcher as Searcher
     from tart.retrieval.searcher import search as search
+    from tart.retrieval.tuning import tune as tune
     from tart.run import Hit as Hit
     from tart.run import Run as Run
     from tart.text_format import TextFormat as TextFormat
@@ -63,6 +64,7 @@ _HOMES = {
     "read_documents": "tart.index.readers",
     "read_queries": "tart.index.readers",
     "search": "tart.retrieval.searcher",
+    "tune": "tart.retrieval.tuning",
 }
 
 __all__ = [*_HOMES]

@@ -1,4 +1,4 @@
-"""The command line: tart index | search | demo | info | export | train.
+"""The command line: tart index | search | tune | demo | info | export | train.
 
 Results go to stdout, everything else to stderr. Exit code 0: fine; 1: a TartError, told in one line; 2: wrong usage.
 """
@@ -47,20 +47,22 @@ def index(
     overwrite: OverwriteOption = False,
     text_format: FormatOption = None,
     backend: BackendOption = "auto",
+    ann: Annotated[
+        str | None,
+        typer.Option("--ann", help="Tune it with this faiss index, such as HNSW32."),
+    ] = None,
 ) -> None:
     """Build an index of a corpus."""
+    from tart.index.approximate import new_index
     from tart.models.backend import lean_precision
+    from tart.models.load import load_encoder
     from tart.retrieval.searcher import Searcher
+    from tart.retrieval.tuning import tune
 
-    searcher = Searcher.build(
-        corpus,
-        model,
-        output,
-        text_format=text_format,
-        backend=backend,  # type: ignore[arg-type]
-        overwrite=overwrite,
-        show_progress=True,
-    )
+    encoder = load_encoder(model, text_format=text_format, backend=backend)  # type: ignore[arg-type]
+    if ann is not None:
+        new_index(ann, encoder.dim)  # a wrong string is told before the long part
+    searcher = Searcher.build(corpus, encoder, output, overwrite=overwrite, show_progress=True)
     made_by = searcher.encoder.backend
     _say(f"{model} ran on {made_by}" + (f": {lean_precision()[1]}" if made_by.startswith("lean") else ""))
     facts = searcher.manifest
@@ -70,6 +72,8 @@ def index(
             f"{facts['cut_tokens']:,} tokens at their ends can't be found by vectors"
         )
     print(f"{output}: {facts['documents']:,} documents")
+    if ann is not None:
+        print(tune(output, factories=[ann], show_progress=True).chosen.summary())
 
 
 @app.command()
@@ -84,6 +88,7 @@ def search(
     run: Annotated[Path | None, typer.Option(help="Write a TREC run file here instead of showing texts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per query.")] = False,
     backend: BackendOption = "auto",
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, whatever was tuned.")] = False,
 ) -> None:
     """Search an index with a query and an instruction, or with a file of them."""
     from tart.collection import Query
@@ -99,7 +104,7 @@ def search(
     asked = [Query("query", query)] if query is not None else list(read_queries(queries or ""))
     asked = [one if one.instruction or wish is None else one.instructed(wish) for one in asked]
     searcher = Searcher.open(folder, backend=backend)  # type: ignore[arg-type]
-    settings: dict[str, Any] = {"mode": mode, "rerank": rerank}
+    settings: dict[str, Any] = {"mode": mode, "rerank": rerank, "exact": exact}
     if run is not None:
         _write_run(searcher, asked, k, settings, run)
         return
@@ -124,6 +129,38 @@ def _write_run(searcher: Searcher, queries: list[Query], k: int, settings: dict[
             advance(len(part))
     Run(hits, k).write_trec(path)
     _say(f"{path}: {len(hits):,} queries")
+
+
+@app.command("tune")
+def tune_index(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An index folder.")],
+    queries: Annotated[Path | None, typer.Option(help="Your own queries: JSONL with _id, text, instruction.")] = None,
+    recall: Annotated[float, typer.Option(help="Wanted share of the exact search's best documents.")] = 0.95,
+    k: Annotated[int, typer.Option("-k", help="How many documents a search wants.")] = 10,
+    ann: Annotated[list[str] | None, typer.Option("--ann", help="A faiss index to try; repeatable.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Where to draw the trials, if not in DIR.tune.png.")] = None,
+) -> None:
+    """Try settings of approximate search, and save the fastest one with the wanted recall in the index."""
+    from rich.console import Console
+
+    from tart.index.readers import read_queries
+    from tart.retrieval.tuning import load_matplotlib, tune
+
+    if plot is not None:
+        load_matplotlib()  # if it is missing, that is told before the long part
+    asked = None if queries is None else list(read_queries(queries))
+    tuning = tune(folder, asked, recall=recall, k=k, factories=ann or (), show_progress=True)
+    Console().print(tuning.table())
+    print(f"{folder}: {tuning.chosen.summary()}")
+    picture = plot or folder.with_name(f"{folder.name}.tune.png")
+    try:
+        tuning.plot(picture)
+    except ConfigError as error:
+        if plot is not None:
+            raise
+        _say(f"no picture: {error}")
+    else:
+        _say(f"picture: {picture}")
 
 
 @app.command()

@@ -135,6 +135,25 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def folder_lock(target: Path) -> Iterator[None]:
+    """Keep other processes from writing a folder while the block runs; those that read it don't notice.
+
+    Raises:
+        StorageError: if another process is writing it.
+    """
+    target = target.resolve()
+    try:
+        lock = FileLock(target.with_name(f".{target.name}.lock"), blocking=False)
+        lock.acquire()
+    except Timeout:
+        raise StorageError(f"{target}: another process is writing this folder; wait for it to end") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "manifest.json") -> Iterator[Path]:
     """Make a folder that appears under its name only when the block ends well.
 
@@ -155,12 +174,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
     target = Path(target).resolve()  # the folder that a link points to changes, the link stays
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = FileLock(target.with_name(f".{target.name}.lock"), blocking=False)
-            lock.acquire()
-        except Timeout:
-            raise StorageError(f"{target}: another process is writing this folder; wait for it to end") from None
-        try:
+        with folder_lock(target):
             _refuse_taken(target, overwrite, marker)
             for stale in target.parent.glob(f".{glob_escape(target.name)}.{'[0-9a-f]' * 32}.new"):  # of killed builds
                 shutil.rmtree(stale)
@@ -179,8 +193,6 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
                 _sync(target.parent)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-        finally:
-            lock.release()
 
 
 def _refuse_taken(target: Path, overwrite: bool, marker: str) -> None:

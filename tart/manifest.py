@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,18 @@ def _self_checksum(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
+def _part(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    # The checksum is of what will be read: number keys become strings, which sort differently.
+    manifest = json.loads(json.dumps(manifest))
+    manifest["sha256"] = _self_checksum(manifest)
+    with atomic_write(folder / NAME) as file:
+        file.write((json.dumps(manifest, indent=2) + "\n").encode())
+
+
 def write_manifest(folder: Path, kind: str, facts: dict[str, Any]) -> None:
     """Write `folder/manifest.json`: the facts, and size and sha256 of every other file that the folder holds now.
 
@@ -31,15 +44,26 @@ def write_manifest(folder: Path, kind: str, facts: dict[str, Any]) -> None:
         facts: JSON-able; must not use the keys "kind", "parts" and "sha256".
     """
     parts = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        path.relative_to(folder).as_posix(): _part(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != folder / NAME
     }
-    # The checksum is of what will be read: number keys become strings, which sort differently.
-    manifest = json.loads(json.dumps({"kind": kind, **facts, "parts": parts}))
-    manifest["sha256"] = _self_checksum(manifest)
-    with atomic_write(folder / NAME) as file:
-        file.write((json.dumps(manifest, indent=2) + "\n").encode())
+    _write(folder, {"kind": kind, **facts, "parts": parts})
+
+
+def replace_manifest(
+    folder: Path, manifest: dict[str, Any], *, added: Sequence[str] = (), removed: Sequence[str] = ()
+) -> None:
+    """Write the manifest of a finished folder anew, in one step; of parts that stay the checksums stay too.
+
+    Args:
+        folder: a finished folder.
+        manifest: what `read_manifest` gave, with other facts.
+        added: names of parts that have come.
+        removed: names of parts that will go.
+    """
+    parts = {name: facts for name, facts in manifest["parts"].items() if name not in removed}
+    _write(folder, {**manifest, "parts": {**parts, **{name: _part(folder / name) for name in added}}})
 
 
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 from tart.collection import Document
 from tart.errors import DataError
 from tart.files import new_folder
-from tart.index.dense import VectorWriter
-from tart.index.documents import DocumentStore, write_documents
+from tart.index.dense import VECTORS, VectorWriter
+from tart.index.documents import DocumentStore, load_array, write_documents
 from tart.index.readers import read_documents
+from tart.index.rounded import write_rounded
 from tart.index.sparse import write_bm25
 from tart.manifest import write_manifest
 from tart.progress import progress, silent
@@ -60,7 +61,8 @@ def build_index(
                 advance(len(chunk))
         vectors.close()
         counts = {"documents": len(store), "cut_documents": cut_documents, "cut_tokens": cut_tokens}
-        write_manifest(folder, KIND, {**counts, **_facts(encoder)})
+        rounding = write_rounded(folder, load_array(folder / VECTORS))
+        write_manifest(folder, KIND, {**counts, **_facts(encoder), "rounding": rounding})
 
 
 def _facts(encoder: Encoder) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Exact dense search over memory-mapped vectors: large batches in half precision first, the rest with faiss."""
+"""Exact dense search over memory-mapped vectors: in half precision first, the best of that exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,11 +12,15 @@ import numpy.typing as npt
 from tart.errors import DataError, IndexMismatch
 from tart.files import usable_cores
 from tart.index.documents import load_array
-from tart.index.scan import WORTH, has_bfloat16, scan
+from tart.index.rounded import Candidates, Rounded, open_rounded, scan_few
+from tart.index.scan import scan, worth_scanning
 from tart.retrieval.protocols import FloatArray, Scored, Similarity
 
 VECTORS = "embeddings.npy"
-SPARE = 24  # rows fetched beyond the wanted ones, in case of ties and rounding
+SPARE = 24  # rows fetched beyond the wanted ones, in case of ties
+SPARE_ROUNDED = 56  # the same in half precision, where more come close
+FEW = 3  # queries that are fastest scanned one by one
+FEW_WITHOUT = 12  # the same where they can't be scanned together
 SCORED_AT_ONCE = 2048  # pairs whose vectors lie in memory at once: they fit the cache
 
 
@@ -76,22 +80,29 @@ class DenseIndex:
     Args:
         vectors: float32, shape (rows, dim), normalised if the similarity is cosine; may be memory-mapped.
         similarity: "cosine" normalises queries; "dot" takes them as they come.
+        rounded: the same vectors in half precision, if there is a copy: the results are the same, found sooner.
     """
 
-    def __init__(self, vectors: FloatArray, similarity: Similarity) -> None:
-        self.vectors, self.similarity = vectors, similarity
+    def __init__(self, vectors: FloatArray, similarity: Similarity, rounded: Rounded | None = None) -> None:
+        self.vectors, self.similarity, self.rounded = vectors, similarity, rounded
 
     @classmethod
-    def open(cls, folder: Path, similarity: Similarity) -> DenseIndex:
+    def open(cls, folder: Path, similarity: Similarity, rounding: Mapping[str, float] | None = None) -> DenseIndex:
         """Memory-map the vectors of an index folder.
 
+        Args:
+            folder: an index folder.
+            similarity: see above.
+            rounding: what the manifest says of the copy in half precision; None if there is none.
+
         Raises:
-            DataError: if the file holds anything but a float32 matrix.
+            DataError: if a file holds anything but the matrix that it should.
         """
         vectors: FloatArray = load_array(folder / VECTORS)
         if vectors.ndim != 2 or vectors.dtype != np.float32:
             raise DataError("wanted a float32 matrix; build the index again", path=folder / VECTORS)
-        return cls(vectors, similarity)
+        rounded = None if rounding is None else open_rounded(folder, rounding, vectors.shape)
+        return cls(vectors, similarity, rounded)
 
     def search(self, queries: FloatArray, k: int) -> list[Scored]:
         """The best rows for each query.
@@ -107,27 +118,42 @@ class DenseIndex:
         Raises:
             IndexMismatch: if the vectors have another length.
         """
+        queries, k = self.prepared(queries), min(k, len(self.vectors))
+        candidates = self._candidates(queries, min(k + SPARE_ROUNDED, len(self.vectors)))
+        if candidates is None:
+            return [cut(found, k) for found in self._search_in_full(queries, k)]
+        found = self.scored(queries, candidates.rows)
+        unsure = [row for row, bound in enumerate(candidates.bound.tolist()) if not found[row].scores[k - 1] > bound]
+        for row, exact in zip(unsure, self._search_in_full(queries[unsure], k), strict=True):
+            found[row] = exact
+        return [cut(one, k) for one in found]
+
+    def prepared(self, queries: FloatArray) -> FloatArray:
+        """Queries as they are compared: normalised if the similarity is cosine.
+
+        Raises:
+            IndexMismatch: if the vectors have another length.
+        """
         if queries.shape[1] != self.vectors.shape[1]:
             raise IndexMismatch(
                 f"the query vectors have {queries.shape[1]} dimensions, those of the index {self.vectors.shape[1]}: "
                 "another model made it"
             )
-        if self.similarity == "cosine":
-            queries = normalised(queries)
-        k = min(k, len(self.vectors))
-        asked = min(k + SPARE, len(self.vectors))
-        if len(queries) * len(self.vectors) < WORTH or asked == len(self.vectors) or not has_bfloat16():
-            return [_cut(found, k) for found in self._search_in_full(queries, k, asked)]
-        rows, bounds = scan(self.vectors, queries, asked)
-        found = self._scored(queries, rows)
-        unsure = [row for row, bound in enumerate(bounds.tolist()) if not found[row].scores[k - 1] > bound]
-        for row, exact in zip(unsure, self._search_in_full(queries[unsure], k, asked), strict=True):
-            found[row] = exact
-        return [_cut(one, k) for one in found]
+        return normalised(queries) if self.similarity == "cosine" else queries
 
-    def _search_in_full(self, queries: FloatArray, k: int, asked: int) -> list[Scored]:
+    def _candidates(self, queries: FloatArray, count: int) -> Candidates | None:
+        """The best by rounded score, where that is the faster way."""
+        if count == len(self.vectors) or not len(queries):
+            return None
+        together = worth_scanning(len(queries) * len(self.vectors))
+        if self.rounded is not None and len(queries) <= (FEW if together else FEW_WITHOUT):
+            return scan_few(self.rounded, queries, count)
+        return scan(self.vectors, self.rounded, queries, count) if together else None
+
+    def _search_in_full(self, queries: FloatArray, k: int) -> list[Scored]:
         """In float32; what may tie with the k-th best is fetched too."""
         total = len(self.vectors)
+        asked = min(k + SPARE, total)
         found = self._nearest(queries, asked)
         for row, query in enumerate(queries):
             wider = asked
@@ -145,10 +171,18 @@ class DenseIndex:
         # doesn't reach; without BLAS such a batch is several times slower.
         faiss.cvar.distance_compute_blas_threshold = 4 * queries.shape[1]
         _, rows = faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-        return self._scored(queries, rows)
+        return self.scored(queries, rows)
 
-    def _scored(self, queries: FloatArray, rows: npt.NDArray[np.int64]) -> list[Scored]:
-        """Score rows anew in double precision: the same bits whatever was searched along with them."""
+    def scored(self, queries: FloatArray, rows: npt.NDArray[np.int64]) -> list[Scored]:
+        """Score rows anew in double precision: the same bits whatever was searched along with them.
+
+        Args:
+            queries: float32, shape (n, dim), as `prepared` gives them.
+            rows: shape (n, count).
+
+        Returns:
+            For each query its rows, score falling.
+        """
         at_once = max(SCORED_AT_ONCE // max(rows.shape[1], 1), 1)
         starts = range(0, len(queries), at_once)
 
@@ -166,7 +200,7 @@ class DenseIndex:
             return [one for found in threads.map(score, starts) for one in found]
 
 
-def _cut(found: Scored, k: int) -> Scored:
+def cut(found: Scored, k: int) -> Scored:
     """The k best, and those that tie with the last of them."""
     count = int(np.searchsorted(-found.scores, -found.scores[k - 1], side="right"))
     return Scored(found.scores[:count], found.rows[:count])

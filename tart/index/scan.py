@@ -1,40 +1,30 @@
-"""Scanning a matrix in half precision: which rows can be among the best, with a bound on what rounding may hide.
+"""Scanning a matrix in half precision for many queries at once.
 
-A product of bfloat16 vectors takes a fraction of the time of float32. Its results are off by a bounded amount, so the
-best of them, scored again exactly, are the true best wherever the last one lies further below than that bound.
+A product of bfloat16 matrices takes a fraction of the time of float32, where the processor multiplies them.
 """
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tart.index.rounded import ROWS, UNIT, Candidates, Rounded
 from tart.retrieval.protocols import FloatArray
 
 if TYPE_CHECKING:
     import torch
 
-ROWS = 1 << 16  # of the matrix at once: what is converted and scored lies in memory, whatever the matrix's size
 QUERIES = 256  # at once
 FOLD = 8  # columns of a group
-WORTH = 1 << 24  # pairs of a row and a query, below which loading torch costs more than it saves
-_UNIT = 2.0**-8  # bfloat16 keeps 8 bits: a rounded number is off by at most half of this, relatively
-
-
-class Candidates(NamedTuple):
-    """Rows that may be among the best.
-
-    Args:
-        rows: shape (n, count).
-        bound: shape (n,): no other row scores more than this.
-    """
-
-    rows: npt.NDArray[np.int64]
-    bound: FloatArray
+WORTH = 1 << 21  # pairs of a row and a query, below which it isn't faster
+WORTH_LOADING = 1 << 28  # below which loading torch, where nothing has yet, costs more than it saves
 
 
 @lru_cache(maxsize=1)
@@ -47,11 +37,17 @@ def has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def scan(vectors: FloatArray, queries: FloatArray, count: int) -> Candidates:
+def worth_scanning(pairs: int) -> bool:
+    """Whether `scan` is the fast way to score so many pairs of a row and a query."""
+    return pairs >= (WORTH if "torch" in sys.modules else WORTH_LOADING) and has_bfloat16()
+
+
+def scan(vectors: FloatArray, rounded: Rounded | None, queries: FloatArray, count: int) -> Candidates:
     """The rows whose rounded scores are the best.
 
     Args:
         vectors: float32, shape (rows, dim); may be memory-mapped.
+        rounded: the same in bfloat16, if it is there; then the exact vectors aren't read.
         queries: float32, shape (n, dim).
         count: how many rows are wanted for each query, at most `rows`.
     """
@@ -59,23 +55,46 @@ def scan(vectors: FloatArray, queries: FloatArray, count: int) -> Candidates:
 
     asked = torch.from_numpy(queries).to(torch.bfloat16)
     best: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in range(0, len(queries), QUERIES)]
-    longest = 0.0
+    longest, error = (0.0, 0.0) if rounded is None else (rounded.longest, rounded.error)
     room = torch.empty((min(QUERIES, len(queries)), min(ROWS, len(vectors))), dtype=torch.bfloat16)
-    for first in range(0, len(vectors), ROWS):
-        part = torch.from_numpy(np.ascontiguousarray(vectors[first : first + ROWS]))
-        longest = max(longest, float(torch.linalg.vector_norm(part, dim=1).max()))
-        rounded = part.to(torch.bfloat16).T
+    for first, part, length in _parts(vectors, rounded):
+        longest = max(longest, length)
         for number, kept in enumerate(best):
             block = asked[number * QUERIES : (number + 1) * QUERIES]
-            scores = torch.mm(block, rounded, out=room[: len(block), : rounded.shape[1]])
+            scores = torch.mm(block, part.T, out=room[: len(block), : len(part)])
             values, columns = _best(scores, min(count, scores.shape[1]))
             kept.append((values, columns + first))
     joined = [_best_of(kept, count) for kept in best]
     rows = np.concatenate([found.numpy() for _, found in joined])
     lowest = np.concatenate([values.float().amin(dim=1).numpy() for values, _ in joined])
+    # Three roundings: of the query, of the row, of their product; and what float32 loses in adding up.
     lengths = np.linalg.norm(queries, axis=1)
-    # Both factors are rounded, each by half a unit at most, and their sum of products once more at the end.
-    return Candidates(rows, lowest + _UNIT * (1.02 * lengths * longest + np.abs(lowest)))
+    off = np.linalg.norm(queries - asked.float().numpy(), axis=1)
+    lost = off * longest + (lengths + off) * (error or UNIT * longest) + UNIT * np.abs(lowest)
+    sums = queries.shape[1] * 2.0**-23 * lengths * longest
+    return Candidates(rows, lowest + 1.001 * lost + sums)
+
+
+def _parts(vectors: FloatArray, rounded: Rounded | None) -> Iterator[tuple[int, torch.Tensor, float]]:
+    """The matrix in parts: the first row, the rows in bfloat16, and the length of the longest if it isn't known yet."""
+    import torch
+
+    for first in range(0, len(vectors), ROWS):
+        if rounded is None:
+            exact = _tensor(vectors[first : first + ROWS], torch.float32)
+            yield first, exact.to(torch.bfloat16), float(torch.linalg.vector_norm(exact, dim=1).max())
+        else:
+            yield first, _tensor(rounded.bits[first : first + ROWS], torch.bfloat16), 0.0
+
+
+def _tensor(array: npt.NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
+    """A view of an array that is only read; of one that can't be written to, `from_numpy` would warn."""
+    import torch
+
+    array = np.ascontiguousarray(array)
+    memory: Any = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
+    memory.keep = array
+    return torch.frombuffer(memory, dtype=dtype).view(array.shape)
 
 
 def _best(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

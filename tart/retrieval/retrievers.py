@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from tart.collection import Document, Query
+from tart.index.approximate import ApproximateIndex
 from tart.index.dense import DenseIndex, check_finite
 from tart.index.documents import DocumentStore
 from tart.index.sparse import SparseIndex
@@ -16,20 +17,34 @@ logger = logging.getLogger(__name__)
 
 
 class DenseRetriever:
-    """Retrieves by the vectors of instruction and query together."""
+    """Retrieves by the vectors of instruction and query together.
 
-    def __init__(self, encoder: Encoder, index: DenseIndex, documents: DocumentStore) -> None:
-        self.encoder, self.index, self.documents = encoder, index, documents
+    Args:
+        encoder: makes the queries' vectors.
+        index: searches the documents' vectors exactly.
+        documents: the documents.
+        approximate: searches them faster, if the index has such a setting.
+    """
 
-    def retrieve(self, queries: Sequence[Query], k: int) -> Run:
-        """The best k documents for each query, or all if there are fewer.
+    def __init__(
+        self,
+        encoder: Encoder,
+        index: DenseIndex,
+        documents: DocumentStore,
+        approximate: ApproximateIndex | None = None,
+    ) -> None:
+        self.encoder, self.index, self.documents, self.approximate = encoder, index, documents, approximate
+
+    def retrieve(self, queries: Sequence[Query], k: int, *, exact: bool = False) -> Run:
+        """The best k documents for each query, or all if there are fewer; about the best, unless `exact`.
 
         Raises:
             DataError: if the model's vectors aren't finite, or an id comes twice.
         """
         vectors = self.encoder.encode_queries(queries)
         check_finite(vectors, [query.query_id for query in queries], self.encoder.name)
-        return _to_run(queries, self.index.search(vectors, k), self.documents, k)
+        index = self.index if exact or self.approximate is None else self.approximate
+        return _to_run(queries, index.search(vectors, k), self.documents, k)
 
 
 class SparseRetriever:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from tart.collection import Query
 from tart.errors import ConfigError, IndexMismatch
+from tart.index.approximate import ApproximateIndex
 from tart.index.build import KIND, Documents, build_index
 from tart.index.dense import DenseIndex
 from tart.index.documents import DocumentStore
@@ -49,7 +50,9 @@ class Searcher:
         self.manifest: dict[str, Any] = read_manifest(self.folder, KIND)
         _check_fit(self.folder, self.manifest, encoder)
         self.documents = DocumentStore(self.folder)
-        self.dense = DenseRetriever(encoder, DenseIndex.open(self.folder, encoder.similarity), self.documents)
+        exact = DenseIndex.open(self.folder, encoder.similarity, self.manifest.get("rounding"))
+        approximate = ApproximateIndex.open(self.folder, self.manifest, exact)
+        self.dense = DenseRetriever(encoder, exact, self.documents, approximate)
         self._rerankers: dict[str, Reranker] = {}
         self._backend: Backend = "auto"
 
@@ -125,6 +128,7 @@ class Searcher:
         mode: Mode = "dense",
         rerank: str | os.PathLike[str] | Reranker | None = None,
         fusion: Fusion | None = None,
+        exact: bool = False,
     ) -> SearchResult:
         """Find the documents that fit a query and an instruction.
 
@@ -135,13 +139,16 @@ class Searcher:
             mode: "dense" (vectors of instruction and query), "sparse" (BM25 on the query's words), or "hybrid" (both).
             rerank: a cross-encoder, or its name; it sees the instruction and scores the best 100 (k, if that is more).
             fusion: how "hybrid" joins the two; reciprocal rank fusion if None.
+            exact: compare with every vector, also where `tart tune` has saved a faster setting.
 
         Raises:
             ConfigError: k below 1, an unknown mode, a blank instruction, or an unknown model.
             DataError: if the query is blank.
         """
         wish = Instruction(instruction) if isinstance(instruction, str) else instruction
-        return self.search_many([Query("query", query, wish)], k, mode=mode, rerank=rerank, fusion=fusion)[0]
+        return self.search_many([Query("query", query, wish)], k, mode=mode, rerank=rerank, fusion=fusion, exact=exact)[
+            0
+        ]
 
     def search_many(
         self,
@@ -151,13 +158,14 @@ class Searcher:
         mode: Mode = "dense",
         rerank: str | os.PathLike[str] | Reranker | None = None,
         fusion: Fusion | None = None,
+        exact: bool = False,
     ) -> list[SearchResult]:
         """Search many queries at once, each with its own instruction; ids must be unique. See `search`.
 
         Returns:
             One result for each query, in their order.
         """
-        runs, seconds = self._stages(queries, k, mode, rerank, fusion)
+        runs, seconds = self._stages(queries, k, mode, rerank, fusion, exact)
         *_, final = runs.values()
         read = [None] * len(queries) if mode == "sparse" else self.encoder.read_queries(queries)
         places = {name: _places(run) for name, run in runs.items()}
@@ -180,9 +188,10 @@ class Searcher:
         mode: Mode = "dense",
         rerank: str | os.PathLike[str] | Reranker | None = None,
         fusion: Fusion | None = None,
+        exact: bool = False,
     ) -> Run:
         """The same as a run: ids and scores alone, for measuring. See `search`."""
-        *_, final = self._stages(queries, k, mode, rerank, fusion)[0].values()
+        *_, final = self._stages(queries, k, mode, rerank, fusion, exact)[0].values()
         return final
 
     def _stages(
@@ -192,6 +201,7 @@ class Searcher:
         mode: Mode,
         reranker: str | os.PathLike[str] | Reranker | None,
         fusion: Fusion | None,
+        exact: bool,
     ) -> tuple[dict[str, Run], dict[str, float]]:
         """The run of each stage, the last one being the answer, and the seconds that each took."""
         if k < 1:
@@ -200,6 +210,8 @@ class Searcher:
             raise ConfigError(f"unknown mode {mode!r}; wanted {', '.join(MODES)}")
         if fusion is not None and mode != "hybrid":
             raise ConfigError(f"fusion goes with mode 'hybrid', not with {mode!r}")
+        if exact and mode == "sparse":
+            raise ConfigError("exact is about vectors, and mode 'sparse' uses none")
         if isinstance(reranker, str | os.PathLike):
             reranker = self._load_reranker(os.fspath(reranker))
         depth = max(k, CANDIDATES) if reranker is not None or mode == "hybrid" else k
@@ -212,7 +224,7 @@ class Searcher:
             seconds[name] = time.perf_counter() - started
 
         if mode != "sparse":
-            stage("dense", lambda: self.dense.retrieve(queries, depth))
+            stage("dense", lambda: self.dense.retrieve(queries, depth, exact=exact))
         if mode != "dense":
             stage("sparse", lambda: self.sparse.retrieve(queries, depth))
         if mode == "hybrid":

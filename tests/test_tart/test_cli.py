@@ -266,3 +266,21 @@ def test_an_index_refuses_a_model_that_changed(cli: Cli, corpus: Path, tmp_path:
 def test_the_installed_command_runs() -> None:
     done = subprocess.run([Path(sys.executable).parent / "tart", "--help"], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in ("index", "search", "demo", "info", "export"))
+
+
+def test_tune_prints_a_table_saves_the_setting_and_draws(cli: Cli, index: Path, tmp_path: Path) -> None:
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "read a file", "instruction": "Find code"}\n')
+    outcome = cli("tune", index, "--queries", tmp_path / "queries.jsonl", "--ann", "HNSW8", "--recall", "0.5")
+    assert outcome.code == 0 and "HNSW8" in outcome.out and "recall@10" in outcome.out
+    assert f"picture: {tmp_path / 'index.tune.png'}" in outcome.err and (tmp_path / "index.tune.png").stat().st_size
+    assert cli("search", index, "read a file", "--exact").code == 0
+    assert cli("info", index, "--verify").code == 0
+
+
+def test_an_index_can_be_tuned_as_it_is_built(cli: Cli, corpus: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    build = ("index", corpus, "--model", tiny_model_folder, "--output", tmp_path / "tuned")
+    outcome = cli(*build, "--ann", "nonsense")
+    assert outcome.code == 2 and "'nonsense' is no index for 32 dimensions" in outcome.err
+    assert not (tmp_path / "tuned").exists()
+    outcome = cli(*build, "--ann", "HNSW8")
+    assert outcome.code == 0 and "recall 1.000" in outcome.out

@@ -11,7 +11,7 @@ import pytest
 
 from tart.errors import DataError, StorageError
 from tart.index.build import build_index
-from tart.manifest import NAME, read_manifest, verify_parts, write_manifest
+from tart.manifest import NAME, read_manifest, replace_manifest, verify_parts, write_manifest
 from tart.testing import KeywordEncoder
 
 FACTS = {"documents": 3, "model": {"name": "modèle", "dim": 4}, "versions": ["1", None, 1.5], "nothing": {}}
@@ -148,3 +148,15 @@ def test_overwriting_spares_a_folder_that_holds_no_index(tmp_path: Path) -> None
         build_index(["fish"], KeywordEncoder(["fish"]), notes, overwrite=True)
     assert str(caught.value) == f"{notes}: holds no manifest.json, so it isn't overwritten; choose another name"
     assert (notes / "corpus.jsonl").is_file()
+
+
+def test_a_replaced_manifest_tells_of_parts_that_came_and_went_and_trusts_no_other(folder: Path) -> None:
+    (folder / "new.bin").write_bytes(b"new")
+    (folder / "a.bin").write_bytes(bytes(256))  # damaged since: its checksum must not become that of the damage
+    before = read_manifest(folder, "tart-index/1")
+    replace_manifest(folder, {**before, "more": 1}, added=["new.bin"], removed=["empty"])
+    after = read_manifest(folder, "tart-index/1")
+    assert after["more"] == 1 and set(after["parts"]) == {"a.bin", "inner/b.txt", "new.bin"}
+    assert after["parts"]["new.bin"] == {"bytes": 3, "sha256": hashlib.sha256(b"new").hexdigest()}
+    with pytest.raises(DataError, match=r"a\.bin: damaged: its sha256 is not the manifest's"):
+        verify_parts(folder, after)
