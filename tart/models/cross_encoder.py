@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tart.collection import Document, Query
 from tart.errors import CheckpointError
 from tart.models.batches import NO_LIMIT, is_out_of_memory
 from tart.models.checkpoint import TART_JSON, write_tart_json

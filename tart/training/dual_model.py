@@ -1,7 +1,8 @@
 """The bi-encoder that a recipe trains: the base as it is, or widened by dimensions for the kind of document wanted.
 
-Widened, the modules are stock ones: transformer, pooling, Normalize, then Dense layers that copy the base's vector and
-append the kind. With a hidden layer the copy goes through a ReLU as relu(x) - relu(-x), which is x to the last bit.
+Widened, the modules are stock ones: transformer, pooling of the first token beside the mean, and a Dense layer that
+copies the mean, which is the base's vector, and learns the kind from both. The first token hardly counts in a mean of
+many: it is free to learn what the mean, held to the base's vector, has no room for.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _LAYER = re.compile(r"\blayer\.(\d+)\.")
-KIND_SCALE = 0.1  # standard deviation of each dimension of the kind before training: smaller ones learn slowly
+KIND_NORM = 0.3  # length of the kind before training, by that of what it reads
 
 
 def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat, name: str) -> BiEncoder:
@@ -74,35 +75,22 @@ def _check(base: BiEncoder, settings: ModelSettings) -> None:
 
 def _widened(base: SentenceTransformer, dim: int, settings: ModelSettings) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 
-    kind, hidden = settings.kind_dimensions, settings.kind_hidden
-    modules = [module for module in base if not isinstance(module, Normalize)]
-    modules.append(Normalize())
-    copy = torch.eye(dim)
-    if hidden:
-        first = torch.cat([copy, -copy, torch.randn(hidden, dim)])
-        modules.append(_dense(first, nn.ReLU(), first_row=2 * dim))
-        second = torch.zeros(dim + kind, 2 * dim + hidden)
-        second[:dim, :dim], second[:dim, dim : 2 * dim] = copy, -copy
-        second[dim:, 2 * dim :] = KIND_SCALE / hidden**0.5 * torch.randn(kind, hidden)
-        modules.append(_dense(second, nn.Identity(), first_row=dim, first_column=2 * dim))
-    else:
-        last = torch.cat([copy, KIND_SCALE * torch.randn(kind, dim)])
-        modules.append(_dense(last, nn.Identity(), first_row=dim))
-    model = SentenceTransformer(modules=modules, similarity_fn_name="dot", device=str(base.device))
+    kind = settings.kind_dimensions
+    weight = torch.zeros(dim + kind, 2 * dim)
+    weight[:dim, dim:] = torch.eye(dim)
+    weight[dim:] = KIND_NORM / kind**0.5 * torch.randn(kind, 2 * dim)
+    bias = torch.zeros(dim + kind)
+    layer = Dense(2 * dim, dim + kind, activation_function=nn.Identity(), init_weight=weight, init_bias=bias)
+    learns = torch.zeros(dim + kind, 1)
+    learns[dim:] = 1  # the rows before copy the base's vector, for ever
+    layer.linear.weight.register_hook(lambda gradient: gradient * learns.to(gradient.device))
+    layer.linear.bias.register_hook(lambda gradient: gradient * learns[:, 0].to(gradient.device))
+    model = SentenceTransformer(
+        modules=[base[0], Pooling(dim, ("cls", "mean")), layer, Normalize()],
+        similarity_fn_name="cosine",
+        device=str(base.device),
+    )
     model.max_seq_length = base.max_seq_length
     return model
-
-
-def _dense(weight: torch.Tensor, activation: nn.Module, *, first_row: int, first_column: int = 0) -> nn.Module:
-    """A Dense layer that learns from some row and column on; what stands before copies the base's vector, for ever."""
-    from sentence_transformers.sentence_transformer.modules import Dense
-
-    rows, columns = weight.shape
-    layer = Dense(columns, rows, activation_function=activation, init_weight=weight, init_bias=torch.zeros(rows))
-    learns = torch.zeros_like(weight)
-    learns[first_row:, first_column:] = 1
-    layer.linear.weight.register_hook(lambda gradient: gradient * learns.to(gradient.device))
-    layer.linear.bias.register_hook(lambda gradient: gradient * learns[:, -1].to(gradient.device))
-    return layer

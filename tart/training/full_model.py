@@ -16,7 +16,7 @@ from tart.errors import CheckpointError
 from tart.models.cross_encoder import CrossEncoderReranker
 from tart.models.enc_t5 import EncT5, EncT5Reranker
 from tart.models.hub import hub_folder
-from tart.models.load import load_errors, load_reranker, model_family
+from tart.models.load import load_errors, load_torch_reranker, model_family
 from tart.models.registry import locate
 from tart.text_format import PRESETS, TextFormat
 from tart.training.full_settings import FullModelSettings
@@ -64,7 +64,7 @@ def build_full(
         CheckpointError: the base doesn't read as many tokens as are wanted, or can't be loaded.
         ConfigError: unknown base.
     """
-    loaded = _with_a_head(base) if model_family(base) == "bi-encoder" else load_reranker(base)
+    loaded = _with_a_head(base) if model_family(base) == "bi-encoder" else load_torch_reranker(base)
     if isinstance(loaded, EncT5Reranker):
         model = CrossEncoder(modules=[EncT5Module(loaded.model)], device=str(loaded.device))
         reranker: CrossEncoderReranker | EncT5Reranker

@@ -73,9 +73,8 @@ class ModelSettings:
 
     Args:
         kind_dimensions: dimensions beside those of the base, for the kind of document that is wanted; 0 trains a plain
-            bi-encoder. With them the vector is the base's content (length 1), then the kind; similarity is the dot
-            product, so that a score is the sum of the two.
-        kind_hidden: width of the hidden layer between the base's vector and the kind; 0: none.
+            bi-encoder. With them the vector is the base's content, then the kind, brought to length 1 together: a
+            score is the sum of the two.
         freeze: which part of the base stays as it is: "nothing", "embeddings", "lower" (they and the lower half of the
             layers), or "body" (all of it).
         dropout: probability, in all layers of the base.
@@ -87,7 +86,6 @@ class ModelSettings:
     """
 
     kind_dimensions: int = 0
-    kind_hidden: int = 0
     freeze: Freeze = "nothing"
     dropout: float = 0.1
     query_tokens: int = 64
@@ -95,7 +93,6 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         _within("model.kind_dimensions", self.kind_dimensions, 0)
-        _within("model.kind_hidden", self.kind_hidden, 0)
         _within("model.query_tokens", self.query_tokens, 8)
         _within("model.document_tokens", self.document_tokens, 8)
         _within("model.dropout", self.dropout, 0, 0.9)
