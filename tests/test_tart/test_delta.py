@@ -12,7 +12,7 @@ from tart.errors import CheckpointError
 from tart.models import shipped
 from tart.models.bi_encoder import BiEncoder
 from tart.models.delta import PACKED, WEIGHTS, pack_model, put_together
-from tart.models.load import load_encoder
+from tart.models.load import load_torch_encoder
 from tart.testing import tiny_sentence_transformer
 from tart.text_format import PRESETS
 from tart.training.dual_model import build_dual
@@ -24,8 +24,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
     """A base, a model trained from it (widened, some weights moved), and its package."""
     base, trained, packed = tmp_path / "base", tmp_path / "trained", tmp_path / "packed"
     tiny_sentence_transformer(dim=16).save(str(base))
-    settings = ModelSettings(kind_dimensions=4, kind_hidden=8, freeze="lower", query_tokens=16, document_tokens=16)
-    model = build_dual(load_encoder(base), settings, PRESETS["tart-dual"], "trained")
+    settings = ModelSettings(kind_dimensions=4, freeze="lower", query_tokens=16, document_tokens=16)
+    model = build_dual(load_torch_encoder(base), settings, PRESETS["tart-dual"], "trained")
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in model.model.parameters():
@@ -39,9 +39,11 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
 def test_it_is_what_was_trained_up_to_a_step_of_eight_bits(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
     base, trained, packed = folders
     put_together(packed, base, tmp_path / "again")
-    one, other = load_encoder(trained), load_encoder(tmp_path / "again")
-    assert isinstance(other, BiEncoder) and other.text_format == one.text_format and other.similarity == "dot"
-    old, new, was = (dict(load_encoder(folder).model.state_dict()) for folder in (trained, tmp_path / "again", base))
+    one, other = load_torch_encoder(trained), load_torch_encoder(tmp_path / "again")
+    assert isinstance(other, BiEncoder) and other.text_format == one.text_format and other.similarity == "cosine"
+    old, new, was = (
+        dict(load_torch_encoder(folder).model.state_dict()) for folder in (trained, tmp_path / "again", base)
+    )
     for name, weight in old.items():
         start = was.get(name)
         apart = weight if start is None else weight - start
