@@ -6,9 +6,11 @@ searches the own corpus, "pooled" the pool, where only the instruction tells wha
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +24,9 @@ from tart.instruction import Instruction
 from tart.retrieval.protocols import Encoder, FloatArray, Reranker
 from tart.seeded import seeded, text_hash
 from tart.shards import Collection
+from tart.training.settings import DevelopmentSettings
 
+logger = logging.getLogger(__name__)
 DEPTH = 10
 CONDITIONS = ("own", "held_out", "other", "plain")
 MEASURES = (
@@ -227,6 +231,18 @@ class DevelopmentSearch:
             f"pooled_{condition}": ndcg(pooled, right),
             f"wrong_{condition}": math.fsum(wrong) / len(wrong),
         }
+
+
+def development_of(
+    collection: Collection, settings: DevelopmentSettings, levels: Sequence[str], seed: int
+) -> tuple[DevelopmentSearch | None, DevelopmentSettings]:
+    """The search that a recipe wants, and its settings; without development examples none, and a warning."""
+    tasks = collection.tasks.values()
+    if not any(facts["examples"]["dev"] and (not levels or facts["level"] in levels) for facts in tasks):
+        logger.warning("%s has no development examples: the loss alone is watched", collection.folder)
+        return None, replace(settings, every=0)
+    search = DevelopmentSearch(collection, tasks=settings.tasks, queries=settings.queries, levels=levels, seed=seed)
+    return search, settings
 
 
 class Candidates(NamedTuple):

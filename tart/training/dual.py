@@ -55,7 +55,7 @@ def train_dual(
     import torch
     from transformers import set_seed
 
-    from tart.training.development import DevelopmentSearch
+    from tart.training.development import development_of
     from tart.training.dual_batches import DualBatches
     from tart.training.dual_loss import DualLoss
     from tart.training.dual_model import build_dual
@@ -65,7 +65,8 @@ def train_dual(
     base = load_torch_encoder(recipe.base)
     model = build_dual(base, recipe.model, named_format(recipe.text_format), recipe.name)
     examples = Examples(collection, "train", tasks=recipe.data.tasks, levels=recipe.data.levels)
-    args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, recipe.development)
+    development, watch = development_of(collection, recipe.development, recipe.data.levels, recipe.seed)
+    args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, watch)
     batches = DualBatches(examples, recipe, model.text_format, model.model.tokenizer, args.world_size)
     if recipe.loss.needs_base:
         batches.base = _base_vectors(recipe, batches, collection)
@@ -77,18 +78,12 @@ def train_dual(
         token_budget=recipe.loop.token_budget,
         grad_cache=recipe.loop.grad_cache,
     )
-    watch = recipe.development
-    development = DevelopmentSearch(
-        collection, tasks=watch.tasks, queries=watch.queries, levels=recipe.data.levels, seed=recipe.seed
-    )
+
+    def evaluate() -> dict[str, float]:
+        return {} if development is None else development.evaluate(model)
+
     trainer = TartTrainer(
-        model.model,
-        args,
-        batches,
-        loss,
-        (lambda: development.evaluate(model)) if watch.every else None,
-        recipe.loop,
-        watch.patience,
+        model.model, args, batches, loss, evaluate if watch.every else None, recipe.loop, watch.patience
     )
     checkpoint = newest_checkpoint(run.work)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -96,7 +91,7 @@ def train_dual(
         return Path(output)
     model.model.prompts.update(stored_prompts(model.text_format))
     with torch.inference_mode():
-        return finished_run(run, recipe, model, trainer.state.log_history, development.evaluate(model))
+        return finished_run(run, recipe, model, trainer.state.log_history, evaluate())
 
 
 def _base_vectors(recipe: DualRecipe, batches: DualBatches, collection: Collection) -> BaseVectors:

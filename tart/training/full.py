@@ -41,7 +41,7 @@ def train_full(
         return Path(output)
     from transformers import set_seed
 
-    from tart.training.development import DevelopmentSearch
+    from tart.training.development import development_of
     from tart.training.full_batches import FullBatches
     from tart.training.full_loss import FullLoss
     from tart.training.full_model import build_full
@@ -51,15 +51,14 @@ def train_full(
     set_seed(recipe.seed)
     model, reranker = build_full(recipe.base, recipe.model, named_format(recipe.text_format), recipe.name)
     examples = Examples(collection, "train", tasks=recipe.data.tasks, levels=recipe.data.levels)
-    args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, recipe.development)
+    development, watch = development_of(collection, recipe.development, recipe.data.levels, recipe.seed)
+    args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, watch)
     batches = FullBatches(examples, recipe, reranker, args.world_size)
-    watch = recipe.development
-    development = DevelopmentSearch(
-        collection, tasks=watch.tasks, queries=watch.queries, levels=recipe.data.levels, seed=recipe.seed
-    )
-    candidates = development.candidates(load_encoder(recipe.first_stage))
+    candidates = None if development is None else development.candidates(load_encoder(recipe.first_stage))
 
     def evaluate() -> dict[str, float]:
+        if development is None or candidates is None:
+            return {}
         return development.evaluate_reranker(reranker, candidates)
 
     loss = FullLoss(model, recipe.loss)

@@ -120,6 +120,8 @@ def _results(found: Mapping[str, float]) -> str:
         "another task's instruction": "other",
         "no instruction": "plain",
     }
+    if not found:
+        return "The collection has no development examples."
     lines = ["| query with | closed | pooled | wrong kind in the top 10 |", "|---|---|---|---|"]
     for said, condition in rows.items():
         closed, pooled, wrong = (found.get(f"{name}_{condition}") for name in ("closed", "pooled", "wrong"))

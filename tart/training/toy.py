@@ -51,12 +51,12 @@ _KINDS = {
     ),
     "table": _Kind(
         "column row total percent sum average cell header",
-        ("find a table", "show me the figures", "numbers on it", "i need figures"),
+        ("find a table", "show me the figures", "numbers about it", "i need figures"),
         ("show me a table", "find numbers"),
     ),
     "story": _Kind(
         "once was king old forest went home night",
-        ("find a tale", "tell me its legend", "a tale on it please", "i need a legend"),
+        ("find a tale", "tell me its legend", "a tale about it please", "i need a legend"),
         ("tell me a tale", "find its legend"),
     ),
     "law": _Kind(
@@ -66,8 +66,8 @@ _KINDS = {
     ),
     "recipe": _Kind(
         "stir bake cup oven salt butter spoon minutes",
-        ("find a dish", "how is it cooked", "a dish made of it", "i need something cooked"),
-        ("a dish please", "find how it is cooked"),
+        ("find a dish", "which way is it cooked", "a dish made of it", "i need something cooked"),
+        ("a dish please", "find which way it is cooked"),
     ),
 }
 _LETTERS = "bdfgklmnprst", "aeiou"

@@ -92,7 +92,7 @@ def test_the_page_tells_each_level_apart(
     generalisation: ModuleType, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoders = {"minilm": KeywordEncoder(VERBS), "listener": KeywordEncoder([*VERBS, "code", "prose"])}
-    monkeypatch.setattr("eval.systems.load_encoder", lambda name: encoders[name])
+    monkeypatch.setattr("eval.systems.load_encoder", lambda name, **more: encoders[name])
     settings = {"model": ["minilm", "listener"], "baseline": "minilm", "max_queries": 50}
     paths = {"out": tmp_path / "out", "page": tmp_path / "page.md", "cache": tmp_path / "cache"}
     generalisation.run(Namespace(collection=collection, **settings, **paths))

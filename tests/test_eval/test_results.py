@@ -65,8 +65,8 @@ def run(results: ModuleType, data: Path, tmp_path: Path, monkeypatch: pytest.Mon
     """Runs the command; every model counts keywords, and the one called "listener" finds the kind among them."""
     words = ["sort", "read", "open", "parse"]
     encoders = {"minilm": KeywordEncoder(words), "listener": KeywordEncoder([*words, "code", "prose"])}
-    monkeypatch.setattr("eval.systems.load_encoder", lambda name: encoders[Path(name).name])
-    monkeypatch.setattr(results, "load_reranker", lambda name: KeywordReranker())
+    monkeypatch.setattr("eval.systems.load_encoder", lambda name, **more: encoders[Path(name).name])
+    monkeypatch.setattr(results, "load_reranker", lambda name, **more: KeywordReranker())
     (tmp_path / "listener").mkdir()
 
     def run(*models: str, **changed: object) -> str:

@@ -72,7 +72,7 @@ def test_the_card_holds_head_data_recipe_and_results(tmp_path: Path) -> None:
         "tags": ["sentence-transformers", "sentence-similarity", "information-retrieval", "instructions", "tart"],
     }
     assert "| its own instruction | 70.0 | 65.4 | 31 % |" in body and "no instruction |" not in body
-    assert "48 examples of 4 tasks" in body and "| Toy world | 4 | Apache-2.0 |" in body
+    assert "96 examples of 8 tasks" in body and "| Toy world | 8 | Apache-2.0 |" in body
     assert "not compared with test collections" in body
     assert "20 steps on A processor, 2 cores; 1 min 30 s" in body
     assert f"{90 * 20 / 3.6e6:.2g} kWh" in body

@@ -24,6 +24,18 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return write_toy_world(tmp_path_factory.mktemp("toy") / "world", train=30, dev=12)
 
 
+WORDS = {
+    "code": "def return",
+    "title": "towards notes",
+    "answer": "because you",
+    "question": "how why",
+    "table": "column row",
+    "story": "once was",
+    "law": "shall court",
+    "recipe": "stir bake",
+}
+
+
 class Listener(KeywordEncoder):
     """Knows which documents' words each instruction asks for."""
 
@@ -31,8 +43,7 @@ class Listener(KeywordEncoder):
         vectors = super().encode_queries(queries)  # type: ignore[arg-type]
         for row, query in enumerate(queries):  # type: ignore[call-overload]
             if query.instruction:
-                unit = {"code": "def return", "title": "towards notes", "answer": "because you", "question": "how why"}
-                wanted = unit[query.instruction.unit].split()
+                wanted = WORDS[query.instruction.unit].split()
                 vectors[row, [self.keywords.index(word) for word in wanted]] += 1
         return vectors
 
@@ -42,10 +53,10 @@ def test_the_toy_world_is_the_same_again_and_its_examples_are_whole(toy: Collect
     assert again.manifest["sha256"] == toy.manifest["sha256"]
     assert write_toy_world(tmp_path / "other", train=30, dev=12, seed=1).manifest["sha256"] != again.manifest["sha256"]
     examples = [one for task in toy.tasks for one in toy.examples("train", task)]
-    assert len(examples) == 4 * 30 and len({one.group for one in examples}) == 30
+    assert len(examples) == 8 * 30 and len({one.group for one in examples}) == 30
     for one in examples:
         kinds = [negative.kind for negative in one.negatives]
-        assert kinds == [NegativeKind.HARD] * 3 + [NegativeKind.UNFOLLOWING] * 3 + [NegativeKind.RANDOM]
+        assert kinds == [NegativeKind.HARD] * 3 + [NegativeKind.UNFOLLOWING] * 7 + [NegativeKind.RANDOM]
         for document in (one.positives[0], *(negative.document for negative in one.negatives)):
             assert set(document.text.split()) <= set(toy_words())
     wishes = {word for facts in toy.tasks.values() for text in _wordings(facts) for word in text.split()}
@@ -53,26 +64,26 @@ def test_the_toy_world_is_the_same_again_and_its_examples_are_whole(toy: Collect
     assert not {one.group for one in examples} & {one.group for task in toy.tasks for one in toy.examples("dev", task)}
 
 
-def test_an_encoder_that_hears_only_the_query_finds_the_four_kinds_alike(toy: Collection) -> None:
-    """Its query's words are in four documents of the pool, ordered by row: a quarter is right."""
+def test_an_encoder_that_hears_only_the_query_finds_all_kinds_alike(toy: Collection) -> None:
+    """Its query's words are in eight documents of the pool, ordered by row: an eighth is right."""
     content = [word for word in toy_words() if word not in " ".join(_said(toy))]
     search = DevelopmentSearch(toy)
-    assert len(search.queries) == 48 and len(search.documents) == 48
+    assert len(search.queries) == 96 and len(search.documents) == 96
     found = search.evaluate(KeywordEncoder(content))
     assert set(found) == set(MEASURES)
-    gains = [1 / np.log2(place + 2) for place in range(4)]
+    gains = [1 / np.log2(place + 2) for place in range(8)]
     assert found["closed_own"] == pytest.approx(1.0)
     for condition in CONDITIONS:
         assert found[f"pooled_{condition}"] == pytest.approx(np.mean(gains), abs=1e-6)
         assert found[f"closed_{condition}"] == pytest.approx(1.0)
-        assert 0.6 < found[f"wrong_{condition}"] < 0.8
+        assert 0.8 < found[f"wrong_{condition}"] < 0.9
 
 
 def test_an_encoder_that_listens_goes_where_it_is_sent(toy: Collection) -> None:
     found = DevelopmentSearch(toy).evaluate(Listener(toy_words()))
     assert found["pooled_own"] == pytest.approx(found["pooled_held_out"])
     assert found["pooled_own"] > 0.9 > 0.66 > found["pooled_plain"] > found["pooled_other"]
-    assert found["wrong_own"] < 0.6 < found["wrong_other"]
+    assert found["wrong_own"] < 0.75 < found["wrong_other"]
 
 
 def test_every_text_is_encoded_once(toy: Collection) -> None:
@@ -170,8 +181,8 @@ def test_one_text_in_several_tasks_is_one_document_with_a_meaning_in_each(tmp_pa
 def test_a_reranker_orders_the_same_candidates_under_every_condition(toy: Collection) -> None:
     content = [word for word in toy_words() if word not in " ".join(_said(toy))]
     search = DevelopmentSearch(toy, queries=6)
-    candidates = search.candidates(KeywordEncoder(content), depth=5)
-    assert all(len(rows) == 5 for rows in (*candidates.pooled, *candidates.closed))
+    candidates = search.candidates(KeywordEncoder(content), depth=10)
+    assert {len(rows) for rows in candidates.pooled} == {10} and min(map(len, candidates.closed)) >= 6
 
     class ByKind(KeywordReranker):
         def score(self, pairs: object) -> np.ndarray:
