@@ -172,12 +172,13 @@ def tiny_cross_encoder(
         model = BertForSequenceClassification(config)
         with torch.no_grad():
             model.bert.embeddings.position_embeddings.weight.mul_(0.1)
-            for layer in model.bert.encoder.layer:
-                for projection in (layer.attention.self.query, layer.attention.self.key):
-                    torch.nn.init.eye_(projection.weight)
+            for name, weight in model.named_parameters():
+                if name.endswith(("attention.self.query.weight", "attention.self.key.weight")):
+                    torch.nn.init.eye_(weight)
         model.save_pretrained(folder)
         _tiny_tokenizer(max_tokens, words).save_pretrained(folder)
-        return CrossEncoder(folder, device="cpu")
+        made: CrossEncoder = CrossEncoder(folder, device="cpu")
+        return made
 
 
 def _tiny_tokenizer(max_tokens: int, words: Sequence[str]) -> Any:

@@ -56,8 +56,8 @@ def pack_model(trained: Path, base: Path, target: Path, *, base_name: str, overw
     keys = [f"{file}:{name}" for file, name, _ in _weights(trained)]
     facts = {"base": base_name, "weights": keys, "sha256": _digest(_together(keys, differences, base))}
     with new_folder(target, overwrite=overwrite, marker=PACKED) as folder:
-        with atomic_write(folder / WEIGHTS) as file:
-            file.write(lzma.compress(safetensors.numpy.save(differences), preset=9 | lzma.PRESET_EXTREME))
+        with atomic_write(folder / WEIGHTS) as out:
+            out.write(lzma.compress(safetensors.numpy.save(differences), preset=9 | lzma.PRESET_EXTREME))
         for path in sorted(trained.rglob("*")):
             name = path.relative_to(trained).as_posix()
             if path.is_file() and path.suffix != ".safetensors" and name not in _FROM_BASE:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-class DualLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
+class DualLoss(CachedLossMixin, nn.Module):
     """Encodes the queries and documents of a batch, length bucket by length bucket, and weighs the terms.
 
     Args:
@@ -62,11 +62,11 @@ class DualLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
             labels: what `tart.training.batches` gives with them: relations and base vectors of the whole batch.
         """
         if self.uses_gradient_cache:
-            return self.forward_cached(features, labels)
+            return self.forward_cached(features, labels)  # type: ignore[arg-type]
         reps = [[part for part, _ in self.embed_minibatch_iter(one, True, False)] for one in features]
         return self._terms_of(reps, labels)
 
-    def calculate_loss(
+    def calculate_loss(  # type: ignore[override]
         self, reps: list[list[Tensor]], labels: dict[str, Any], *, with_backward: bool = False
     ) -> Tensor:
         """The loss of the vectors of all length buckets; with `with_backward` also its gradient, detached."""
@@ -127,7 +127,8 @@ class DualLoss(CachedLossMixin, nn.Module):  # type: ignore[misc]
         target = (base / heat).masked_fill(outside, -torch.inf).softmax(dim=1)
         order = (scores / heat).masked_fill(outside, -torch.inf).log_softmax(dim=1).masked_fill(outside, 0.0)
         wanted = target.clamp_min(1e-12).log().masked_fill(outside, 0.0)
-        return (target * (wanted - order)).sum(dim=1).mean()
+        leash: Tensor = (target * (wanted - order)).sum(dim=1).mean()
+        return leash
 
 
 def _gathered(vectors: Tensor, labels: dict[str, Any]) -> Tensor:

@@ -85,8 +85,8 @@ def _widened(base: SentenceTransformer, dim: int, settings: ModelSettings) -> Se
     layer = Dense(2 * dim, dim + kind, activation_function=nn.Identity(), init_weight=weight, init_bias=bias)
     learns = torch.zeros(dim + kind, 1)
     learns[dim:] = 1  # the rows before copy the base's vector, for ever
-    layer.linear.weight.register_hook(lambda gradient: gradient * learns.to(gradient.device))
-    layer.linear.bias.register_hook(lambda gradient: gradient * learns[:, 0].to(gradient.device))
+    _mask_gradient(layer.linear.weight, learns)
+    _mask_gradient(layer.linear.bias, learns[:, 0])
     model = SentenceTransformer(
         modules=[base[0], Pooling(dim, ("cls", "mean")), layer, Normalize()],
         similarity_fn_name="cosine",
@@ -94,3 +94,9 @@ def _widened(base: SentenceTransformer, dim: int, settings: ModelSettings) -> Se
     )
     model.max_seq_length = base.max_seq_length
     return model
+
+
+def _mask_gradient(weight: torch.Tensor, learns: torch.Tensor) -> None:
+    weight.register_hook(  # type: ignore[no-untyped-call]
+        lambda gradient: gradient * learns.to(gradient.device)
+    )

@@ -22,11 +22,11 @@ from tart.text_format import PRESETS, TextFormat
 from tart.training.full_settings import FullModelSettings
 
 
-class EncT5Module(Module):  # type: ignore[misc]
+class EncT5Module(Module):
     """EncT5 as a module of sentence-transformers, for its trainer and its checkpoints alone."""
 
     def __init__(self, model: EncT5) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
 
     def forward(self, features: dict[str, torch.Tensor], **more: Any) -> dict[str, torch.Tensor]:
@@ -40,7 +40,9 @@ class EncT5Module(Module):  # type: ignore[misc]
         self.save_torch_weights(output_path)
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **more: Any) -> EncT5Module:
+    def load(  # type: ignore[override]
+        cls, model_name_or_path: str, subfolder: str = "", **more: Any
+    ) -> EncT5Module:
         """What `save` wrote."""
         folder = Path(model_name_or_path) / subfolder
         config = T5Config(**json.loads((folder / "t5.json").read_text(encoding="utf-8")))
@@ -87,7 +89,7 @@ def _with_a_head(base: str) -> CrossEncoderReranker | EncT5Reranker:
     name, _, folder = locate(base)
     folder = folder or hub_folder(name)
     level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # that the head is new is meant
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # that the head is new is meant
     try:
         with load_errors(folder):
             if AutoConfig.from_pretrained(folder).model_type == "t5":

@@ -80,7 +80,7 @@ def _filled(cls: type[R], table: TomlTable) -> R:
     hints, values = get_type_hints(cls), dict[str, Any]()
     for one in dataclasses.fields(cls):  # type: ignore[arg-type]
         hint = hints[one.name]
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             values[one.name] = _filled(hint, table.table(one.name))
             continue
         needed = one.default is dataclasses.MISSING
@@ -91,7 +91,7 @@ def _filled(cls: type[R], table: TomlTable) -> R:
             values[one.name] = tuple(found)
         elif get_args(hint):  # a Literal
             known = get_args(hint)
-            value = table.take(one.name, str, one.default)  # type: ignore[arg-type]
+            value = table.take(one.name, str, one.default)
             values[one.name] = table.check(one.name, value, known.__contains__, " or ".join(known))
         else:
             values[one.name] = table.take(one.name, hint, None if needed else one.default)

@@ -19,7 +19,7 @@ from tart.manifest import NAME, read_manifest, verify_parts, write_manifest
 from tart.training.settings import DevelopmentSettings, LoopSettings, Precision
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
     from torch.utils.data import Dataset
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ def chosen_precision(wanted: Precision) -> Precision:
         return wanted
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    capable = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    capable = onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return "bf16" if capable else "fp32"
 
 
@@ -79,7 +80,7 @@ def training_arguments(
     )
 
 
-class TartTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+class TartTrainer(SentenceTransformerTrainer):
     """Trains on a dataset whose item i is the batch of step i; checkpoints carry a manifest, written last.
 
     Args:
@@ -94,7 +95,7 @@ class TartTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: SentenceTransformer,
+        model: SentenceTransformer | CrossEncoder,
         args: SentenceTransformerTrainingArguments,
         batches: Dataset[dict[str, Any]],
         loss: torch.nn.Module,
@@ -105,7 +106,13 @@ class TartTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self._batches, self._loop = batches, loop
         callbacks: list[TrainerCallback] = [EarlyStoppingCallback(patience)] if patience else []
         evaluator = None if evaluate is None else _Watcher(evaluate)
-        super().__init__(model=model, args=args, loss=loss, evaluator=evaluator, callbacks=callbacks)
+        super().__init__(
+            model=model,  # type: ignore[arg-type]  # a CrossEncoder is as good to it
+            args=args,
+            loss=loss,
+            evaluator=evaluator,
+            callbacks=callbacks,
+        )
         self.remove_callback(PrinterCallback)
         if not args.disable_tqdm and not _is_terminal():
             self.remove_callback(ProgressCallback)
@@ -125,14 +132,16 @@ class TartTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **more: Any) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """The loss of a batch.
 
         Raises:
             DataError: naming step and examples, if it is not a number.
         """
         label = inputs["label"]
-        loss = super().compute_loss(model, inputs, return_outputs, **more)
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if not torch.isfinite(loss if torch.is_tensor(loss) else loss[0]):
             named = ", ".join(label["ids"][:8])
             raise DataError(
@@ -159,7 +168,7 @@ class TartTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             write_manifest(folder, CHECKPOINT, {"step": self.state.global_step})
 
 
@@ -192,11 +201,11 @@ def _is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-class _Watcher(BaseEvaluator):  # type: ignore[misc]
+class _Watcher(BaseEvaluator):
     """The development search in the form that the trainer calls."""
 
     def __init__(self, evaluate: Evaluate) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._evaluate_now = evaluate
 
     def __call__(
