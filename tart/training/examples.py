@@ -84,11 +84,6 @@ class Examples:
         if not self._tables:
             raise DataError(f"no {split} example of the tasks that are wanted", path=collection.folder)
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many examples each task has."""
-        return {name: len(table) for name, table in self._tables.items()}
-
     def groups(self) -> Iterator[tuple[Place, str]]:
         """Each example's place and group."""
         for name, table in self._tables.items():
@@ -99,13 +94,6 @@ class Examples:
         """The example at a place."""
         row: dict[str, Any] = self._tables[place.task].slice(place.row, 1).to_pylist()[0]
         return of_row(row)
-
-    def all(self) -> Iterator[TrainingExample]:
-        """Every example, task by task."""
-        for table in self._tables.values():
-            for batch in table.to_batches(max_chunksize=512):
-                for row in batch.to_pylist():
-                    yield of_row(row)
 
 
 def draw(example: TrainingExample, facts: Mapping[str, Any], settings: DataSettings, seed: int, epoch: int) -> Drawn:
