@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tart.collection import Document, Query
+from tart.files import storage_errors
 from tart.models.load import load_torch_encoder
 from tart.models.packaged import cache_folder
 from tart.progress import progress
@@ -86,7 +87,8 @@ def train_dual(
         model.model, args, batches, loss, evaluate if watch.every else None, recipe.loop, watch.patience
     )
     checkpoint = newest_checkpoint(run.work)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with storage_errors(run.work):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if not trainer.is_world_process_zero():
         return Path(output)
     model.model.prompts.update(stored_prompts(model.text_format))

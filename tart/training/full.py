@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from tart.files import storage_errors
 from tart.models.load import load_encoder
 from tart.shards import Collection
 from tart.text_format import named_format
@@ -64,6 +65,7 @@ def train_full(
     loss = FullLoss(model, recipe.loss)
     trainer = FullTrainer(model, args, batches, loss, evaluate if watch.every else None, recipe.loop, watch.patience)
     checkpoint = newest_checkpoint(run.work)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with storage_errors(run.work):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     model.eval()
     return finished_run(run, recipe, reranker, trainer.state.log_history, evaluate())

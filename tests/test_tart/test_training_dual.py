@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -220,6 +221,28 @@ def test_a_flipped_byte_in_a_shard_is_found(world: Path, tmp_path: Path) -> None
     part.write_bytes(content)
     with pytest.raises(DataError, match=r"toy-code\.parquet: damaged: its sha256"):
         train_dual(recipe(world, *SHORT), tmp_path / "collection", tmp_path / "out")
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second checkpoint doesn't fit; the same command then goes on from the first."""
+    from tart.training import trainer
+
+    saved = trainer.TartTrainer._save_optimizer_and_scheduler
+
+    def full(self: trainer.TartTrainer, folder: str) -> None:
+        if folder.endswith("-8"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved(self, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.TartTrainer, "_save_optimizer_and_scheduler", full)
+        with pytest.raises(StorageError, match="the disk is full"):
+            train(world, tmp_path / "out", *SHORT)
+    kept = trainer.newest_checkpoint(tmp_path / ".out.work")
+    assert kept is not None and kept.name == "checkpoint-4"
+    assert (train(world, tmp_path / "out", *SHORT) / "model.safetensors").is_file()
 
 
 def test_a_loss_that_is_not_a_number_stops_with_step_and_examples(
