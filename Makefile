@@ -43,6 +43,7 @@ bench: setup demo_index
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/train.py
 
 demo_index: | setup
 	$(BIN)/tart demo
