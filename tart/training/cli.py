@@ -1,4 +1,4 @@
-"""The command line: tart train dual | full."""
+"""The command line: tart train dual | full | teacher."""
 
 from __future__ import annotations
 
@@ -40,3 +40,24 @@ def full(
     from tart.training.recipe import read_recipe
 
     print(train_full(read_recipe(FullRecipe, recipe, changes or ()), data, output, overwrite=overwrite))
+
+
+@train_app.command()
+def teacher(
+    model: Annotated[str, typer.Option("--model", "-m", help="A cross-encoder: name, folder or hub id.")],
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of scores to make.")],
+    task: Annotated[list[str] | None, typer.Option("--task", help="Score this task alone; repeatable.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score the documents of the examples with a cross-encoder, for `tart train dual` with loss.distill to follow."""
+    from tart.models.load import load_reranker
+    from tart.progress import progress
+    from tart.shards import Collection
+    from tart.training.teacher import write_teacher_scores
+
+    collection = Collection(data, verify=True)
+    with progress("Scoring", collection.manifest["examples"]["train"], "examples") as advance:
+        reranker = load_reranker(model)
+        write_teacher_scores(output, reranker, collection, tasks=task or (), overwrite=overwrite, advance=advance)
+    print(output)

@@ -20,6 +20,7 @@ from tart.training.examples import Examples
 from tart.training.model_card import stored_prompts
 from tart.training.run import Run, finished_run
 from tart.training.settings import DualRecipe
+from tart.training.teacher import TeacherScores
 
 if TYPE_CHECKING:
     from tart.training.dual_batches import BaseVectors, DualBatches
@@ -44,7 +45,8 @@ def train_dual(
 
     Raises:
         ConfigError: a setting that doesn't fit the data or the machine.
-        DataError: the collection is damaged or has no examples; a loss that is not a number, with step and examples.
+        DataError: the collection is damaged or has no examples; the teacher's scores are missing or of another one; a
+            loss that is not a number, with step and examples.
         CheckpointError: the base doesn't fit the recipe.
         StorageError: the output was made, or begun, with another recipe or collection (the difference is named); the
             disk is full.
@@ -69,6 +71,8 @@ def train_dual(
     development, watch = development_of(collection, recipe.development, recipe.data.levels, recipe.seed)
     args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, watch)
     batches = DualBatches(examples, recipe, model.text_format, model.model.tokenizer, args.world_size)
+    if recipe.loss.distill:
+        batches.teacher = TeacherScores(recipe.loss.teacher, collection, examples.counts)
     if recipe.loss.needs_base:
         batches.base = _base_vectors(recipe, batches, collection)
     loss = DualLoss(

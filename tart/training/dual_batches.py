@@ -17,6 +17,7 @@ from tart.training.batch import Relations, distinct_documents, guarded, relation
 from tart.training.examples import Drawn, Examples, draw
 from tart.training.sampling import Schedule
 from tart.training.settings import DualRecipe
+from tart.training.teacher import TeacherScores
 
 Tokenize = Callable[[list[str], int], list[list[int]]]
 
@@ -60,6 +61,7 @@ class DualBatches(Dataset[dict[str, Any]]):
         self._examples, self._recipe, self._format = examples, recipe, text_format
         self._tokenizer, self._world = tokenizer, world
         self.base: BaseVectors | None = None  # set where a term of the loss needs them
+        self.teacher: TeacherScores | None = None  # the same
         self._schedule = Schedule(examples.groups(), recipe.data, recipe.loop.batch_size, recipe.seed)
         tasks = examples.collection.tasks
         self._compatible = {name: frozenset({name, *facts.get("compatible", ())}) for name, facts in tasks.items()}
@@ -106,6 +108,9 @@ class DualBatches(Dataset[dict[str, Any]]):
             more = {"base_queries": torch.from_numpy(asked), "base_documents": torch.from_numpy(answers)}
             if self._recipe.loss.guard:
                 candidate = guarded(found, np.asarray(asked @ answers.T), self._recipe.loss.guard)
+        if self.teacher is not None:
+            scores, scored = self.teacher.labels(drawn, documents)
+            more.update(teacher=torch.from_numpy(scores), scored=torch.from_numpy(scored))
         return {
             "positive": torch.from_numpy(found.positive),
             "candidate": torch.from_numpy(candidate),

@@ -7,6 +7,7 @@ Terms, each with a weight of the recipe:
    one of them (arXiv 2505.21439).
 3. leash: the order among documents of the right kind stays the base's (KL divergence).
 4. pin: the content part of a vector stays the base's vector.
+5. distill: the scores of a query's own documents follow a cross-encoder's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tart.retrieval.protocols import Similarity
+from tart.training.distill_loss import kl_distillation, margin_mse
 from tart.training.settings import LossSettings
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class DualLoss(CachedLossMixin, nn.Module):
             queries: shape (n, dim).
             documents: shape (m, dim).
             labels: `positive` (n,), `candidate`, `right_kind` (n, m); `base_queries` (n, base dim) and
-                `base_documents` (m, base dim), of length 1, where a term needs them.
+                `base_documents` (m, base dim), of length 1, where a term needs them; so `teacher` and `scored` (n, m).
         """
         settings, widths = self.settings, (queries.shape[1], *self.settings.matryoshka)
         found: dict[str, Tensor] = {}
@@ -95,6 +97,8 @@ class DualLoss(CachedLossMixin, nn.Module):
             scores = self._scores(queries[:, :width], documents[:, :width]) / settings.temperature
             for name, value in self._contrast(scores, labels).items():
                 found[name] = found.get(name, torch.zeros_like(value)) + value / len(widths)
+            if width == queries.shape[1] and settings.distill:
+                found["distill"] = settings.distill * self._distill(scores, labels)
             if width == queries.shape[1] and settings.leash:
                 found["leash"] = settings.leash * self._leash(scores * settings.temperature, labels)
         if settings.pin:
@@ -119,6 +123,11 @@ class DualLoss(CachedLossMixin, nn.Module):
             rows = torch.arange(len(positive), device=scores.device)
             found["choose_query"] = self.settings.choose_query * functional.cross_entropy(asked, rows)
         return found
+
+    def _distill(self, scores: Tensor, labels: dict[str, Any]) -> Tensor:
+        if self.settings.distill_form == "kl":
+            return kl_distillation(scores, labels["teacher"], labels["scored"], self.settings.distill_temperature)
+        return margin_mse(scores, labels["teacher"], labels["scored"], labels["positive"])
 
     def _leash(self, scores: Tensor, labels: dict[str, Any]) -> Tensor:
         """KL(base || model) over the documents of the right kind, mean over queries."""

@@ -38,6 +38,7 @@ class Drawn:
         others: further right documents, by id: never negatives.
         right_kind: negatives of the kind that the instruction wants (hard and random ones).
         wrong_kind: unfollowing ones; none where the instruction was left out.
+        listed: ids of all documents of the example, drawn or not: positives, then negatives, in its order.
     """
 
     example_id: str
@@ -48,6 +49,7 @@ class Drawn:
     others: frozenset[str]
     right_kind: tuple[Document, ...]
     wrong_kind: tuple[Document, ...]
+    listed: tuple[str, ...] = ()
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -130,6 +132,7 @@ def draw(example: TrainingExample, facts: Mapping[str, Any], settings: DataSetti
         frozenset(one.doc_id for one in example.positives if one.doc_id != positive.doc_id),
         tuple(one.document for one in (*hard, *drawn)),
         () if instruction is None else tuple(one.document for one in wrong),
+        tuple(one.doc_id for one in (*example.positives, *(negative.document for negative in example.negatives))),
     )
 
 

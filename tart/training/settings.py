@@ -10,6 +10,7 @@ from tart.errors import ConfigError
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Freeze = Literal["nothing", "embeddings", "lower", "body"]
 Mixing = Literal["proportional", "temperature", "uniform"]
+DistillForm = Literal["kl", "margin-mse"]
 
 
 def _within(name: str, value: float, low: float, high: float = float("inf")) -> None:
@@ -115,6 +116,10 @@ class LossSettings:
         guard: an in-batch document of the query's own task that the base scores more than this share of the positive's
             score may be right, and is masked; 0 masks none.
         matryoshka: shorter vectors, as first dimensions, that are trained along.
+        teacher: folder of a cross-encoder's scores, as `tart train teacher` writes it, for `distill`.
+        distill: weight of following a teacher's scores of a query's own documents; ours are divided by `temperature`.
+        distill_form: "kl" follows their softmax, "margin-mse" how far the positive is ahead of each.
+        distill_temperature: divides both sides of "kl" once more.
 
     Raises:
         ConfigError: a value out of its range.
@@ -127,15 +132,22 @@ class LossSettings:
     pin: float = 0.0
     guard: float = 0.0
     matryoshka: tuple[int, ...] = ()
+    teacher: str = ""
+    distill: float = 0.0
+    distill_form: DistillForm = "kl"
+    distill_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         _within("loss.temperature", self.temperature, 1e-4)
         _within("loss.leash_temperature", self.leash_temperature, 1e-4)
-        for name in ("choose_query", "leash", "pin"):
+        _within("loss.distill_temperature", self.distill_temperature, 1e-4)
+        for name in ("choose_query", "leash", "pin", "distill"):
             _within(f"loss.{name}", getattr(self, name), 0)
         _within("loss.guard", self.guard, 0, 1)
         for dim in self.matryoshka:
             _within("loss.matryoshka", dim, 1)
+        if bool(self.distill) != bool(self.teacher):
+            raise ConfigError("loss.distill and loss.teacher, a folder that `tart train teacher` made, need each other")
 
     @property
     def needs_base(self) -> bool:

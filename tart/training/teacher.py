@@ -7,12 +7,13 @@ teacher/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tart.collection import Document
 from tart.errors import DataError
 from tart.files import atomic_write, new_folder
 from tart.manifest import read_manifest, verify_parts, write_manifest
@@ -20,6 +21,8 @@ from tart.progress import Advance, silent
 from tart.retrieval.protocols import FloatArray, Reranker
 from tart.seeded import text_hash
 from tart.shards import Collection, read_examples
+from tart.training.batch import Mask
+from tart.training.examples import Drawn
 
 KIND = "tart-teacher/1"
 _AT_ONCE = 256  # examples
@@ -95,12 +98,13 @@ class TeacherScores:
     Args:
         folder: of the scores.
         collection: that they have to be of.
+        tasks: that have to be scored.
 
     Raises:
-        DataError: damaged, or made from another collection.
+        DataError: not there, damaged, made from another collection, or without one of the tasks.
     """
 
-    def __init__(self, folder: str | Path, collection: Collection) -> None:
+    def __init__(self, folder: str | Path, collection: Collection, tasks: Iterable[str] = ()) -> None:
         import pyarrow.parquet as pq
 
         self.folder = Path(folder)
@@ -108,6 +112,9 @@ class TeacherScores:
         verify_parts(self.folder, manifest)
         if manifest["collection"] != collection.manifest["sha256"]:
             raise DataError(f"made from another collection than {collection.folder}; score it anew", path=folder)
+        missing = [task for task in tasks if f"{task}.parquet" not in manifest["parts"]]
+        if missing:
+            raise DataError(f"no scores of the tasks {', '.join(missing[:5])}; score them too", path=folder)
         self.reranker: str = manifest["reranker"]
         self._scores: dict[str, FloatArray] = {}
         for name in manifest["parts"]:
@@ -124,3 +131,21 @@ class TeacherScores:
         if example_id not in self._scores:
             raise DataError(f"no scores of example {example_id!r}; score its task too", path=self.folder)
         return self._scores[example_id]
+
+    def labels(self, drawn: Sequence[Drawn], documents: Sequence[Document]) -> tuple[FloatArray, Mask]:
+        """The scores of each query's own documents, and where they stand: float32 and bool, shape (n, m).
+
+        Of a query that is asked without its instruction the scores are those under it, of documents of its kind.
+
+        Raises:
+            DataError: an example was not scored.
+        """
+        column = {document.doc_id: number for number, document in enumerate(documents)}
+        scores = np.zeros((len(drawn), len(documents)), dtype=np.float32)
+        scored = np.zeros(scores.shape, dtype=np.bool_)
+        for row, one in enumerate(drawn):
+            given = dict(zip(one.listed, self.of(one.example_id), strict=True))
+            columns = [column[document.doc_id] for document in one.documents]
+            scores[row, columns] = [given[document.doc_id] for document in one.documents]
+            scored[row, columns] = True
+        return scores, scored

@@ -72,6 +72,22 @@ def test_leash_is_the_divergence_among_documents_of_the_right_kind() -> None:
     assert found["leash"] == pytest.approx(2 * wanted, rel=1e-5)
 
 
+def test_distill_follows_the_teacher_over_what_it_scored() -> None:
+    teacher = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 2.0]])
+    given = {"teacher": teacher, "scored": torch.tensor([[True, True, False], [True, True, True]])}
+
+    def divergence(target: list[float], own: list[float]) -> float:
+        p, q = (torch.softmax(torch.tensor(side) / 4, dim=0) for side in (target, own))
+        return float((p * (p / q).log()).sum())
+
+    settings = LossSettings(temperature=0.5, teacher="scores", distill=3.0, distill_temperature=4.0)
+    wanted = (divergence([2, 1], [1.6, 0.0]) + divergence([1, 3, 2], [1.92, 1.6, 1.2])) / 2
+    assert terms(settings, **given)["distill"] == pytest.approx(3 * wanted, rel=1e-5)
+    wanted = ((1.6 - 0.0 - 1) ** 2 + (1.6 - 1.92 - 2) ** 2 + (1.6 - 1.2 - 1) ** 2) / 3
+    found = terms(replace(settings, distill_form="margin-mse"), **given)
+    assert found["distill"] == pytest.approx(3 * wanted, rel=1e-5)
+
+
 def test_pin_is_the_cosine_distance_of_the_content() -> None:
     base = {"base_queries": torch.tensor([[1.0], [-1.0]]), "base_documents": torch.tensor([[1.0], [1.0], [1.0]])}
     found = terms(LossSettings(pin=3.0), content=1, **base)

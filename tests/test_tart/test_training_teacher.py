@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from tart.errors import DataError, StorageError
+from tart.errors import ConfigError, DataError, StorageError
 from tart.shards import Collection
-from tart.testing import KeywordReranker
+from tart.testing import KeywordReranker, tiny_cross_encoder, tiny_sentence_transformer
+from tart.training.batch import distinct_documents
 from tart.training.distill_loss import kl_distillation, margin_mse
+from tart.training.dual import train_dual
+from tart.training.examples import Examples, draw
+from tart.training.recipe import read_recipe
+from tart.training.settings import DataSettings, DualRecipe, LossSettings
 from tart.training.teacher import TeacherScores, write_teacher_scores
-from tart.training.toy import write_toy_world
+from tart.training.toy import toy_words, write_toy_world
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +103,50 @@ def test_margin_mse_is_the_formula_over_what_was_scored() -> None:
     expected = ((-1 - 1) ** 2 + (1 - 0 - (0 - 1)) ** 2 + (1 - -1 - (0 - 0.5)) ** 2) / 3
     found = margin_mse(scores, teacher, scored, torch.tensor([0, 1]))
     assert found.item() == pytest.approx(expected)
+
+
+def test_a_batch_has_the_scores_of_each_querys_own_documents(toy: Collection, tmp_path: Path) -> None:
+    teacher = write_teacher_scores(tmp_path / "teacher", KeywordReranker(), toy)
+    examples = list(Examples(toy, "train").all())[:30]
+    settings = DataSettings(hard=2, unfollowing=3, without_instruction=0.0, wordings=1)
+    drawn = [draw(one, {**toy.tasks[one.task], "wordings": []}, settings, 1, 0) for one in examples]
+    documents = distinct_documents(drawn)
+    scores, scored = teacher.labels(drawn, documents)
+    assert scores.shape == scored.shape == (30, len(documents)) and scores[~scored].sum() == 0
+    for one, row, stands in zip(drawn, scores, scored, strict=True):
+        own = {document.doc_id for document in one.documents}
+        assert {document.doc_id for document, here in zip(documents, stands, strict=True) if here} == own
+        pairs = [(one.query, document) for document in documents]
+        np.testing.assert_array_equal(row[stands], KeywordReranker().score(pairs)[stands])
+
+
+def test_training_follows_the_teacher_alone(
+    toy: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bi-encoder whose loss is nearly all distillation comes nearer to what the cross-encoder says."""
+    import json
+
+    from tart.training.cli import train_app
+
+    tiny_cross_encoder(words=toy_words()).save(str(tmp_path / "reranker"))
+    tiny_sentence_transformer(dim=64, words=toy_words()).save(str(tmp_path / "base"))
+    command = ["teacher", "-m", str(tmp_path / "reranker"), "-d", str(toy.folder), "-o", str(tmp_path / "scores")]
+    train_app(command, standalone_mode=False)
+    assert capsys.readouterr().out.split() == [str(tmp_path / "scores")]
+    changes = ["loop.steps=30", "batch_size=8", "log_every=1", "distill=100.0", "loop.warmup=0.0"]
+    names = [f"base={json.dumps(str(tmp_path / 'base'))}", f"teacher={json.dumps(str(tmp_path / 'scores'))}"]
+    recipe = read_recipe(DualRecipe, "toy", [*changes, *names])
+    history = json.loads((train_dual(recipe, toy.folder, tmp_path / "out") / "training.json").read_text())["history"]
+    losses = [entry["distill"] for entry in history if "distill" in entry]
+    assert len(losses) == 30 and sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    partial = write_teacher_scores(tmp_path / "partial", KeywordReranker(), toy, tasks=["toy-code"]).folder
+    for folder, message in ((partial, "no scores of the tasks toy-title"), (tmp_path / "none", "no such folder")):
+        with pytest.raises(DataError, match=message):
+            other = [*changes, names[0], f"teacher={json.dumps(str(folder))}"]
+            train_dual(read_recipe(DualRecipe, "toy", other), toy.folder, tmp_path / f"by {folder.name}")
+
+
+def test_distillation_and_its_teacher_need_each_other() -> None:
+    for settings in ({"distill": 1.0}, {"teacher": "scores"}):
+        with pytest.raises(ConfigError, match=r"loss\.distill and loss\.teacher, .* need each other"):
+            LossSettings(**settings)
