@@ -72,7 +72,7 @@ def train_dual(
     args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, watch)
     batches = DualBatches(examples, recipe, model.text_format, model.model.tokenizer, args.world_size)
     if recipe.loss.distill:
-        batches.teacher = TeacherScores(recipe.loss.teacher, collection, examples.counts)
+        batches.teacher = TeacherScores(recipe.loss.teacher, collection, examples.tasks)
     if recipe.loss.needs_base:
         batches.base = _base_vectors(recipe, batches, collection)
     loss = DualLoss(

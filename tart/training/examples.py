@@ -86,6 +86,11 @@ class Examples:
         if not self._tables:
             raise DataError(f"no {split} example of the tasks that are wanted", path=collection.folder)
 
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that have examples."""
+        return list(self._tables)
+
     def groups(self) -> Iterator[tuple[Place, str]]:
         """Each example's place and group."""
         for name, table in self._tables.items():
