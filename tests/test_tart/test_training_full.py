@@ -63,7 +63,7 @@ def listening(world: Path) -> Path:
 def test_it_learns_to_listen(world: Path, listening: Path) -> None:
     before, after = search(world, world / "base"), search(world, listening)
     assert before["pooled_own"] < 0.5 < 0.9 < after["pooled_own"]
-    assert after["pooled_other"] < 0.5 and after["pooled_held_out"] > 0.8
+    assert after["pooled_other"] < 0.5 and after["pooled_held_out"] > before["pooled_held_out"] + 0.1
 
 
 def test_swapping_the_instruction_swaps_the_result(world: Path, listening: Path) -> None:

@@ -107,7 +107,8 @@ def test_margin_mse_is_the_formula_over_what_was_scored() -> None:
 
 def test_a_batch_has_the_scores_of_each_querys_own_documents(toy: Collection, tmp_path: Path) -> None:
     teacher = write_teacher_scores(tmp_path / "teacher", KeywordReranker(), toy)
-    examples = list(Examples(toy, "train").all())[:30]
+    found = Examples(toy, "train")
+    examples = [found.at(place) for place, _ in list(found.groups())[:30]]
     settings = DataSettings(hard=2, unfollowing=3, without_instruction=0.0, wordings=1)
     drawn = [draw(one, {**toy.tasks[one.task], "wordings": []}, settings, 1, 0) for one in examples]
     documents = distinct_documents(drawn)
