@@ -143,7 +143,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(world: Path, tmp_path:
 
 
 def test_what_does_not_fit_is_refused(world: Path, listening: Path, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"recipe\.loop\.steps: 250 became 9"):
+    with pytest.raises(StorageError, match=r"recipe\.loop\.steps: 400 became 9"):
         train(world, listening, "loop.steps=9")
     with pytest.raises(CheckpointError, match=r"reads 64 tokens, model\.tokens wants 100"):
         train(world, tmp_path / "out", "tokens=100")
