@@ -30,12 +30,15 @@ class Relations(NamedTuple):
         positive: shape (n,): the column of each query's positive.
         candidate: shape (n, m): the positive, and what is wrong for sure.
         right_kind: shape (n, m): what is of the kind that the instruction wants, right or wrong; all without one.
+        wrong_kind: shape (n, m): what is surely of a kind that the instruction doesn't want: right under another
+            instruction of the same query, a copy of the query, or of tasks that all have another unit; none without one.
         own: shape (n, m): the query's own negatives and positive, vetted when they were collected.
     """
 
     positive: npt.NDArray[np.int64]
     candidate: Mask
     right_kind: Mask
+    wrong_kind: Mask
     own: Mask
 
 
@@ -45,14 +48,18 @@ def distinct_documents(drawn: Sequence[Drawn]) -> list[Document]:
 
 
 def relations(
-    drawn: Sequence[Drawn], documents: Sequence[Document], compatible: Mapping[str, frozenset[str]]
+    drawn: Sequence[Drawn],
+    documents: Sequence[Document],
+    compatible: Mapping[str, frozenset[str]],
+    units: Mapping[str, str],
 ) -> Relations:
-    """Which documents are positives, candidates and of the right kind for which query.
+    """Which documents are positives, candidates and of the right or a wrong kind for which query.
 
     Args:
         drawn: the examples, one a row.
         documents: one a column; they hold every document of the examples.
         compatible: task -> the tasks whose documents satisfy its instructions too, itself among them.
+        units: task -> what its documents are.
     """
     column = {document.doc_id: number for number, document in enumerate(documents)}
     shape = (len(drawn), len(documents))
@@ -74,11 +81,28 @@ def relations(
                 right[row, [column[name] for name in known if name in column]] = True
         if one.query.instruction is None:
             right_kind[row] = True
+    wrong_kind = _of_other_units(drawn, kinds, units, shape)
+    for row, one in enumerate(drawn):
+        wrong_kind[row, [column[name] for name in one.other_wish]] = True
     right |= near_duplicates([one.positive for one in drawn], documents)
     candidate = ~right
     candidate[np.arange(len(drawn)), positive] = True
     right_kind[np.arange(len(drawn)), positive] = True
-    return Relations(positive, candidate, right_kind, own)
+    return Relations(positive, candidate, right_kind, wrong_kind & ~right & ~right_kind, own)
+
+
+def _of_other_units(
+    drawn: Sequence[Drawn], kinds: Mapping[str, set[int]], units: Mapping[str, str], shape: tuple[int, int]
+) -> Mask:
+    of_unit: dict[str, Mask] = {}
+    for task, columns in kinds.items():
+        of_unit.setdefault(units.get(task, task), np.zeros(shape[1], np.bool_))[list(columns)] = True
+    placed: Mask = np.logical_or.reduce(list(of_unit.values()))
+    found = np.zeros(shape, np.bool_)
+    for row, one in enumerate(drawn):
+        if one.query.instruction is not None:
+            found[row] = placed & ~of_unit[units.get(one.task, one.task)]
+    return found
 
 
 def guarded(found: Relations, base_scores: FloatArray, share: float) -> Mask:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tart.collection import Document, Query
 from tart.files import storage_errors
-from tart.models.load import load_torch_encoder
+from tart.models.load import load_encoder, load_torch_encoder
 from tart.models.packaged import cache_folder
 from tart.progress import progress
 from tart.seeded import text_hash
@@ -107,7 +107,7 @@ def _base_vectors(recipe: DualRecipe, batches: DualBatches, collection: Collecti
     from tart.training.dual_batches import BaseVectors
     from tart.training.trainer import chosen_precision
 
-    base, limits = load_torch_encoder(recipe.base), (recipe.model.query_tokens, recipe.model.document_tokens)
+    base, limits = load_encoder(recipe.base), (recipe.model.query_tokens, recipe.model.document_tokens)
     base.text_format = replace(base.text_format, max_query_tokens=limits[0], max_document_tokens=limits[1])
     queries, documents = dict[int, Query](), dict[int, Document]()
     for step in range(recipe.loop.steps):
@@ -116,8 +116,8 @@ def _base_vectors(recipe: DualRecipe, batches: DualBatches, collection: Collecti
             documents.update({text_hash(each.title, each.text): each for each in one.documents})
     name = "-".join(map(str, (recipe.seed, *limits)))
     folder = cache_folder() / "base-vectors" / collection.manifest["sha256"][:16] / name
-    bf16 = chosen_precision(recipe.loop.precision) == "bf16"
-    autocast = torch.autocast(base.model.device.type, dtype=torch.bfloat16, enabled=bf16)
+    bf16 = torch.cuda.is_available() and chosen_precision(recipe.loop.precision) == "bf16"
+    autocast = torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16)
     with autocast, progress("Encoding with the base", len(queries) + len(documents), "texts") as advance:
         encode_texts(folder / "queries", queries, base.encode_queries, base.model_hash, advance)
         encode_texts(folder / "documents", documents, base.encode_documents, base.model_hash, advance)

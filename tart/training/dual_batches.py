@@ -65,6 +65,7 @@ class DualBatches(Dataset[dict[str, Any]]):
         self._schedule = Schedule(examples.groups(), recipe.data, recipe.loop.batch_size, recipe.seed)
         tasks = examples.collection.tasks
         self._compatible = {name: frozenset({name, *facts.get("compatible", ())}) for name, facts in tasks.items()}
+        self._units = {name: facts["unit"] for name, facts in tasks.items()}
 
     def __len__(self) -> int:
         return self._recipe.loop.steps * self._world
@@ -89,7 +90,7 @@ class DualBatches(Dataset[dict[str, Any]]):
         texts = self._tokens([self._format.document_text(one) for one in documents], self._recipe.model.document_tokens)
         order = sorted(range(len(documents)), key=lambda row: len(texts[row]))
         documents, texts = [documents[row] for row in order], [texts[row] for row in order]
-        found = relations(drawn, documents, self._compatible)
+        found = relations(drawn, documents, self._compatible, self._units)
         return {
             **self._padded("query_", self._share(queries, part)),
             **self._padded("document_", self._share(texts, part)),
@@ -115,6 +116,7 @@ class DualBatches(Dataset[dict[str, Any]]):
             "positive": torch.from_numpy(found.positive),
             "candidate": torch.from_numpy(candidate),
             "right_kind": torch.from_numpy(found.right_kind),
+            "wrong_kind": torch.from_numpy(found.wrong_kind),
             **more,
         }
 

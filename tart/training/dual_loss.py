@@ -5,9 +5,11 @@ Terms, each with a weight of the recipe:
 1. contrast: a query chooses its positive among its candidates (InfoNCE).
 2. choose_query: a positive chooses its query among those for which it is wrong; the same query under another wish is
    one of them (arXiv 2505.21439).
-3. leash: the order among documents of the right kind stays the base's (KL divergence).
-4. pin: the content part of a vector stays the base's vector.
-5. distill: the scores of a query's own documents follow a cross-encoder's.
+3. wish: the kind part alone tells documents of the right kind from those of a wrong one, and a document the instructions
+   that want its kind from those that don't.
+4. leash: the order among documents of the right kind stays the base's (KL divergence).
+5. pin: the content part of a vector stays the base's vector.
+6. distill: the scores of a query's own documents follow a cross-encoder's.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from tart.training.settings import LossSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+WISH_TEMPERATURE = 0.1
 
 
 class DualLoss(CachedLossMixin, nn.Module):
@@ -88,7 +93,7 @@ class DualLoss(CachedLossMixin, nn.Module):
         Args:
             queries: shape (n, dim).
             documents: shape (m, dim).
-            labels: `positive` (n,), `candidate`, `right_kind` (n, m); `base_queries` (n, base dim) and
+            labels: `positive` (n,), `candidate`, `right_kind`, `wrong_kind` (n, m); `base_queries` (n, base dim) and
                 `base_documents` (m, base dim), of length 1, where a term needs them; so `teacher` and `scored` (n, m).
         """
         settings, widths = self.settings, (queries.shape[1], *self.settings.matryoshka)
@@ -101,6 +106,9 @@ class DualLoss(CachedLossMixin, nn.Module):
                 found["distill"] = settings.distill * self._distill(scores, labels)
             if width == queries.shape[1] and settings.leash:
                 found["leash"] = settings.leash * self._leash(scores * settings.temperature, labels)
+        if settings.wish:
+            kinds = (functional.normalize(one[:, self.content :], dim=1) for one in (queries, documents))
+            found["wish"] = settings.wish * self._wish(*kinds, labels)
         if settings.pin:
             pinned = zip((queries, documents), (labels["base_queries"], labels["base_documents"]), strict=True)
             apart = [1 - functional.cosine_similarity(one[:, : self.content], base) for one, base in pinned]
@@ -123,6 +131,17 @@ class DualLoss(CachedLossMixin, nn.Module):
             rows = torch.arange(len(positive), device=scores.device)
             found["choose_query"] = self.settings.choose_query * functional.cross_entropy(asked, rows)
         return found
+
+    def _wish(self, queries: Tensor, documents: Tensor, labels: dict[str, Any]) -> Tensor:
+        """-log of the share of each right kind against all wrong ones, mean over right ones, rows, and both sides."""
+        scores, wrong = queries @ documents.T / WISH_TEMPERATURE, labels["wrong_kind"]
+        right = labels["right_kind"] & wrong.any(dim=1, keepdim=True)  # without an instruction all kinds are right
+        sides = []
+        for one, fits, fails in ((scores, right, wrong), (scores.T, right.T, wrong.T)):
+            against = one.masked_fill(~fails, -1e4).logsumexp(dim=1, keepdim=True)
+            apart, known = functional.softplus(against - one) * fits, fits.any(dim=1) & fails.any(dim=1)
+            sides.append((apart.sum(dim=1) / fits.sum(dim=1).clamp_min(1) * known).sum() / known.sum().clamp_min(1))
+        return torch.stack(sides).mean()
 
     def _distill(self, scores: Tensor, labels: dict[str, Any]) -> Tensor:
         if self.settings.distill_form == "kl":

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+OTHER_WISH = ("sibling", "query")  # origins of unfollowing negatives that are of another kind than what is wanted
+
+
 class Place(NamedTuple):
     """Where an example is: its task and its row there."""
 
@@ -38,6 +41,8 @@ class Drawn:
         others: further right documents, by id: never negatives.
         right_kind: negatives of the kind that the instruction wants (hard and random ones).
         wrong_kind: unfollowing ones; none where the instruction was left out.
+        other_wish: ids of those among them that are of another kind: right for the query under another instruction, or
+            a copy of it.
         listed: ids of all documents of the example, drawn or not: positives, then negatives, in its order.
     """
 
@@ -50,6 +55,7 @@ class Drawn:
     right_kind: tuple[Document, ...]
     wrong_kind: tuple[Document, ...]
     listed: tuple[str, ...] = ()
+    other_wish: tuple[str, ...] = ()
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -138,6 +144,7 @@ def draw(example: TrainingExample, facts: Mapping[str, Any], settings: DataSetti
         tuple(one.document for one in (*hard, *drawn)),
         () if instruction is None else tuple(one.document for one in wrong),
         tuple(one.doc_id for one in (*example.positives, *(negative.document for negative in example.negatives))),
+        () if instruction is None else tuple(one.document.doc_id for one in wrong if one.origin in OTHER_WISH),
     )
 
 

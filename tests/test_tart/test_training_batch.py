@@ -9,6 +9,7 @@ from tart.instruction import Instruction
 from tart.training.batch import distinct_documents, guarded, near_duplicates, relations
 from tart.training.examples import Drawn
 
+UNITS = {"code": "function", "title": "title", "heading": "title", "answer": "paragraph"}
 CODE, TITLE, ANSWER = (Instruction(f"Find {kind}") for kind in ("code", "a title", "an answer"))
 
 
@@ -25,6 +26,7 @@ def drawn(
     others: tuple[str, ...] = (),
     right_kind: tuple[str, ...] = (),
     wrong_kind: tuple[str, ...] = (),
+    other_wish: tuple[str, ...] = (),
 ) -> Drawn:
     return Drawn(
         f"{task}:{group}",
@@ -35,6 +37,7 @@ def drawn(
         frozenset(others),
         tuple(map(document, right_kind)),
         tuple(map(document, wrong_kind)),
+        other_wish=other_wish,
     )
 
 
@@ -44,7 +47,7 @@ def names(batch: list[Drawn], mask: np.ndarray, row: int) -> set[str]:
 
 def found(batch: list[Drawn], **compatible: set[str]):
     known = {task: frozenset({task, *others}) for task, others in compatible.items()}
-    return relations(batch, distinct_documents(batch), known)
+    return relations(batch, distinct_documents(batch), known, UNITS)
 
 
 def test_everything_else_is_a_candidate() -> None:
@@ -101,6 +104,20 @@ def test_right_kind_holds_the_tasks_own_documents_and_compatible_ones() -> None:
     ]
     assert names(batch, found(batch).right_kind, 0) == {"A", "H", "C"}
     assert names(batch, found(batch, code={"title"}).right_kind, 0) == {"A", "H", "C", "T", "U"}
+
+
+def test_wrong_kind_is_another_unit_and_another_wish_never_what_may_be_right() -> None:
+    batch = [
+        drawn("title", "a", "A", right_kind=("H",), wrong_kind=("S", "U"), other_wish=("S",)),
+        drawn("heading", "b", "B"),  # another task of the same unit
+        drawn("code", "c", "C", right_kind=("D",)),
+        drawn("answer", "d", "A", right_kind=("E",)),  # what is right for both is of both kinds
+        drawn("code", "e", "F", instruction=None),
+    ]
+    assert names(batch, found(batch).wrong_kind, 0) == {"S", "C", "D", "E", "F"}
+    assert names(batch, found(batch, title={"code"}).wrong_kind, 0) == {"S", "E"}
+    assert names(batch, found(batch).wrong_kind, 2) == {"A", "H", "B", "E"}
+    assert names(batch, found(batch).wrong_kind, 4) == set()
 
 
 def test_the_guard_masks_what_the_base_scores_like_the_positive() -> None:

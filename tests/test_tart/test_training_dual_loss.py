@@ -58,6 +58,18 @@ def test_a_document_does_not_choose_among_queries_for_which_it_may_be_right() ->
     assert found["choose_query"] == pytest.approx(wanted, rel=1e-6)
 
 
+def test_wish_tells_right_kinds_from_wrong_ones_from_both_sides() -> None:
+    """Content is the first dimension; the kinds are 0, 0.8 and 0.6, 1, 0: of length 1 they are 0 or 1."""
+    right, wrong = (torch.tensor(rows).bool() for rows in ([[1, 0, 1], [0, 1, 0]], [[0, 0, 0], [0, 0, 1]]))
+    found = terms(LossSettings(wish=2.0), content=1, right_kind=right, wrong_kind=wrong)
+    assert found["wish"] == pytest.approx(math.log1p(math.exp(-10)), rel=1e-4)  # query 0 excludes nothing: not asked
+    right, wrong = (torch.tensor(rows).bool() for rows in ([[1, 0, 0], [0, 1, 0]], [[0, 1, 0], [1, 0, 1]]))
+    found = terms(LossSettings(wish=2.0), content=1, right_kind=right, wrong_kind=wrong)
+    chooses = (math.log(2) + math.log1p((math.exp(10) + 1) / math.exp(10))) / 2
+    is_chosen = (math.log1p(math.exp(10)) + math.log1p(math.exp(-10))) / 2
+    assert found["wish"] == pytest.approx(2 * (chooses + is_chosen) / 2, rel=1e-5)
+
+
 def test_leash_is_the_divergence_among_documents_of_the_right_kind() -> None:
     base_queries, base_documents = torch.tensor([[0.0, 1.0], [1.0, 0.0]]), DOCUMENTS
     found = terms(
