@@ -57,8 +57,7 @@ def evaluate(
         tasks: searched closed, each in its own corpus; those of a `Pool` also pooled, in all corpora together. Tasks
             without queries only fill the pool.
         systems: names that `make_systems` takes, retrievers, or systems.
-        instructions: keys of `eval.conditions.CONDITIONS`. A task that lacks what a condition needs is left out of it,
-            and the report says so.
+        instructions: keys of `eval.conditions.CONDITIONS`; a task that lacks what one needs is left out of it (a note).
         measures: names as ir_measures writes them; the first decides the verdict, the gap and the page's figures.
         max_queries: the first so many judged queries of each task; None: all. Of a `FollowTask` the first whole groups.
         rerank: a cross-encoder behind every system.
@@ -87,7 +86,7 @@ def evaluate(
     own = {"command": command, "settings": settings, "seed": seed, "seconds": seconds}
     report = replace(
         summary,
-        notes=[*_notes(plan, made)],
+        notes=list(_notes(plan, made)),
         provenance={**provenance(plan.tasks, [system.facts() for system in made]), **own},
         cells=cells,
         details=_details(cells, plan),
