@@ -9,12 +9,9 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from berri.card import TaskCard
-from berri.record import Record
+from berri.record import CLASS_FIELD, Record
 from tart.collection import Document
 from tart.seeded import text_hash
-
-CLASS_FIELD = "class"
-"""Records of one class are about the same: a document of the query's own class is never its negative."""
 
 MOST_POSITIVES = 4
 _WORDS = re.compile(r"[^\W_]+")  # runs of what str.isalnum() accepts
