@@ -9,8 +9,8 @@ Row = Mapping[str, str | list[str] | None]
 """What a reader yields: field name -> one text or several; None and blank ones are left out."""
 
 CLASS_FIELD = "class"
-"""Records of one class are about the same: a document of the query's own class is never its negative. A class is a mark,
-no text: no example holds it."""
+"""Records of one class are about the same: a document of the query's own class is never its negative. A class is a
+mark, no text: no example holds it."""
 
 
 @dataclass(frozen=True, slots=True)
