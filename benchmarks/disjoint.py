@@ -26,7 +26,7 @@ RUN, SHORTEST, LONGEST, SHARED = 13, 4, 25, 0.8
 
 
 def words(text: str) -> list[str]:
-    return "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    return re.sub(r"[\W_]+", " ", text.lower()).split()
 
 
 def test_texts(folder: Path) -> Iterator[tuple[str, str]]:

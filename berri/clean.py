@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from berri.record import Record
+from berri.record import CLASS_FIELD, Record
 
 LONGEST = 8_000  # characters kept of a text: over 1,500 words, more than encoders read
 SHORTEST = 2  # letters and digits of a text
@@ -50,10 +50,12 @@ def clean_records(records: Iterable[Record], steps: Sequence[str], counts: Count
     for record in records:
         counts["records read"] += 1
         fields = {}
-        for name, texts in record.fields.items():
+        for name, texts in record.texts().items():
             kept = tuple(dict.fromkeys(text for text in (_usable(text, steps, counts) for text in texts) if text))
             if kept:
                 fields[name] = kept
+        if fields and CLASS_FIELD in record.fields:
+            fields[CLASS_FIELD] = record.fields[CLASS_FIELD]
         known = hash(tuple(sorted(fields.items())))  # of strings: differs from run to run, which is told apart is not
         if not fields:
             counts["records without text"] += 1

@@ -173,7 +173,7 @@ def _disjoint(records: list[Record], index: TestIndex, met: list[Met], counts: C
     places = [
         (row, field, text)
         for row, record in enumerate(records)
-        for field, texts in record.fields.items()
+        for field, texts in record.texts().items()
         for text in texts
     ]
     hits: dict[int, Met] = {}

@@ -9,12 +9,9 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from berri.card import TaskCard
-from berri.record import Record
+from berri.record import CLASS_FIELD, Record
 from tart.collection import Document
 from tart.seeded import text_hash
-
-CLASS_FIELD = "class"
-"""Records of one class are about the same: a document of the query's own class is never its negative."""
 
 MOST_POSITIVES = 4
 _WORDS = re.compile(r"[^\W_]+")  # runs of what str.isalnum() accepts
@@ -120,7 +117,7 @@ def drafts_of(
 
 def _draft(task: TaskCard, others: Sequence[TaskCard], query: str, group: str, found: list[Record]) -> Draft | None:
     same = {normalised(query)}
-    right = _distinct((text for record in found for text in _texts(task, task.document, record)), same)
+    right = distinct((text for record in found for text in _texts(task, task.document, record)), same)
     if not right:
         return None
     compatible = [other for other in others if other.name in task.compatible]
@@ -132,9 +129,9 @@ def _draft(task: TaskCard, others: Sequence[TaskCard], query: str, group: str, f
     for other in others:
         if other not in compatible and other.document not in (task.query, task.document):
             kind = "opposites" if other.name in task.opposite else "siblings"
-            theirs = _distinct((text for record in found for text in _texts(other, other.document, record)), same)
+            theirs = distinct((text for record in found for text in _texts(other, other.document, record)), same)
             wrong[kind] += theirs[:MOST_POSITIVES]  # its positives: each other's right and wrong documents make twins
-    kept = {kind: tuple(_distinct(texts, taken)) for kind, texts in wrong.items()}
+    kept = {kind: tuple(distinct(texts, taken)) for kind, texts in wrong.items()}
     classes = dict.fromkeys(name for record in found for name in record.fields.get(CLASS_FIELD, ()))
     more = (*right[MOST_POSITIVES:], *allowed)
     return Draft(task.name, query, group, tuple(right[:MOST_POSITIVES]), **kept, allowed=more, classes=tuple(classes))
@@ -145,7 +142,7 @@ def _texts(task: TaskCard, field: str, record: Record) -> list[Text]:
     return [Text(title, text, task.name) for text in record.fields.get(field, ())]
 
 
-def _distinct(texts: Iterable[Text], without: set[str]) -> list[Text]:
+def distinct(texts: Iterable[Text], without: set[str]) -> list[Text]:
     """Texts that differ from one another and from some normalised ones."""
     seen, kept = set(without), []
     for one in texts:

@@ -1,7 +1,8 @@
 """collect: cards and files in, a collection of training examples out.
 
-read -> clean -> decontaminate -> draft -> cap -> split by query -> mine -> denoise -> instruct -> shards. Each stage's
-rows are kept in a work folder until the collection is whole: a run that was killed goes on where it stopped.
+read -> clean -> decontaminate -> draft -> join families -> cap -> split by query -> mine -> denoise -> instruct ->
+shards. Each stage's rows are kept in a work folder until the collection is whole: a run that was killed goes on where
+it stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from berri import stages
 from berri.against import test_texts
+from berri.beside import join_families
 from berri.card import TaskCard, load_cards
 from berri.corpus import build_pool, corpus_of, pool_rows
 from berri.decontaminate import TestIndex
@@ -91,7 +93,7 @@ def collect(
         del drafts[name], built[name]
     if not built:
         raise DataError("nothing is left to collect: " + "; ".join(f"{name}: {why}" for name, why in missing.items()))
-    kept = _keep(work, drafts, settings)
+    kept = _keep(work, join_families(work, built, drafts), settings)
     dev, split_counts = _split(kept, settings)
     mined = _mine(work, built, kept, settings)
     made = [

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 Row = Mapping[str, str | list[str] | None]
 """What a reader yields: field name -> one text or several; None and blank ones are left out."""
 
+CLASS_FIELD = "class"
+"""Records of one class are about the same: a document of the query's own class is never its negative. A class is a
+mark, no text: no example holds it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -20,6 +24,10 @@ class Record:
 
     record_id: str
     fields: Mapping[str, tuple[str, ...]]
+
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """The fields that hold texts: all but the class."""
+        return {name: texts for name, texts in self.fields.items() if name != CLASS_FIELD}
 
     @classmethod
     def of_row(cls, record_id: str, row: Row) -> Record:

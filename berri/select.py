@@ -71,7 +71,24 @@ def select(
         for task in collection.tasks:
             votes[task] = _votes(collection, task, encoder, target, per_query)
             advance()
-    chosen = _take_turns(votes, count)
+    selected = {
+        "queries": len(queries),
+        "documents": len(documents),
+        "count": count,
+        "per_query": per_query,
+        "model": encoder.name,
+    }
+    _write(collection, _take_turns(votes, count), selected, output, overwrite)
+    return Collection(output)
+
+
+def _write(
+    collection: Collection,
+    chosen: Mapping[str, set[str]],
+    selected: Mapping[str, Any],
+    output: str | Path,
+    overwrite: bool,
+) -> None:
     with new_folder(output, overwrite=overwrite) as folder:
         tasks: dict[str, Any] = {}
         for name, facts in collection.tasks.items():
@@ -86,18 +103,10 @@ def select(
             if (collection.folder / name).is_file():
                 shutil.copyfile(collection.folder / name, folder / name)
         totals = {split: sum(one["examples"][split] for one in tasks.values()) for split in SPLITS}
-        selected = {
-            "queries": len(queries),
-            "documents": len(documents),
-            "count": count,
-            "per_query": per_query,
-            "model": encoder.name,
-        }
         facts = {key: value for key, value in collection.manifest.items() if key not in ("kind", "parts", "sha256")}
         facts |= {"tasks": tasks, "examples": totals, "selected": {**selected, "from": collection.manifest["sha256"]}}
         (folder / "README.md").write_text(data_card(Path(output).name, facts), encoding="utf-8")
         write_manifest(folder, KIND, facts)
-    return Collection(output)
 
 
 class _Target(NamedTuple):

@@ -23,7 +23,7 @@ from tart.errors import DataError
 from tart.seeded import text_hash
 from tart.text_vectors import TextVectors
 
-FORMAT = 2  # raised when a change of the code changes what stages write: finished steps are then done again
+FORMAT = 3  # raised when a change of the code changes what stages write: finished steps are then done again
 MOST_NAMED = 100  # bad rows of a source that are named; all are counted
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from berri.card import TaskCard
-from tart.shards import SPLITS, Collection, Split
+from tart.shards import SPLITS, Collection
 
 
 def card_stats(cards: Mapping[str, TaskCard]) -> dict[str, Any]:
@@ -106,27 +106,30 @@ def twins(collection: Collection) -> dict[str, int]:
     Source: dual-view pairs of arXiv 2604.18845.
     """
     counts: Counter[str] = Counter()
-    by_source: dict[tuple[str, str], list[str]] = {}
-    for name, facts in collection.tasks.items():
-        by_source.setdefault((facts["source"], facts["query_field"]), []).append(name)
     for split in SPLITS:
-        for names in by_source.values():
-            if len(names) > 1:
-                counts.update(_twins_among(collection, split, names))
+        asked = Counter(example.group for task in collection.tasks for example in collection.examples(split, task))
+        found: dict[str, list[_Seen]] = {}
+        for task in collection.tasks:
+            for example in collection.examples(split, task):
+                if asked[example.group] > 1:
+                    right = {document.doc_id for document in example.positives}
+                    wrong = {negative.document.doc_id for negative in example.negatives}
+                    found.setdefault(example.group, []).append(_Seen(collection.tasks[task], right, wrong))
+        for seen in found.values():
+            for place, one in enumerate(seen):
+                for other in seen[place + 1 :]:
+                    if _related(one.task, other.task) and one.right & other.wrong and other.right & one.wrong:
+                        counts[one.task["family"] or "no family"] += 1
     return dict(sorted(counts.items()))
 
 
-def _twins_among(collection: Collection, split: Split, names: list[str]) -> Counter[str]:
-    seen: dict[str, list[tuple[str, set[str], set[str]]]] = {}
-    for name in names:
-        for example in collection.examples(split, name):
-            right = {document.doc_id for document in example.positives}
-            wrong = {negative.document.doc_id for negative in example.negatives}
-            seen.setdefault(example.group, []).append((name, right, wrong))
-    counts: Counter[str] = Counter()
-    for found in seen.values():
-        for place, (name, right, wrong) in enumerate(found):
-            for other, other_right, other_wrong in found[place + 1 :]:
-                if other != name and right & other_wrong and other_right & wrong:
-                    counts[collection.tasks[name]["family"] or "no family"] += 1
-    return counts
+class _Seen(NamedTuple):
+    task: Mapping[str, Any]
+    right: set[str]
+    wrong: set[str]
+
+
+def _related(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two tasks are of one family, or ask the same field of one source."""
+    same = (one["source"], one["query_field"]) == (other["source"], other["query_field"])
+    return same or (bool(one["family"]) and one["family"] == other["family"])

@@ -1,8 +1,19 @@
-"""What the command line prints: tables and short lines."""
+"""What the commands of the command line share: options, tables and short lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+CardsOption = Annotated[Path | None, typer.Option(help="A folder of cards of your own, in place of the project's.")]
+
+
+def names_in(joined: str) -> tuple[str, ...]:
+    """The names in a list with commas."""
+    return tuple(name.strip() for name in joined.split(",") if name.strip())
 
 
 def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -13,11 +24,25 @@ def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     table = Table(*head)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 10_000  # in a file no line is broken
+    console.print(table)
 
 
-def print_tasks(tasks: dict[str, dict[str, float]]) -> None:
-    """What `collection_stats` counted of each task: sizes, then negatives by kind and origin."""
+def print_stats(facts: Mapping[str, Any]) -> None:
+    """What `card_stats` or `collection_stats` counted."""
+    for name, value in facts.items():
+        if name == "tasks" and isinstance(value, dict):
+            _print_tasks(value)
+        elif isinstance(value, dict):
+            print_table((name, "count"), [(key, f"{count:,}") for key, count in value.items()])
+        else:
+            typer.echo(f"{name}: {value:,}")
+
+
+def _print_tasks(tasks: dict[str, dict[str, float]]) -> None:
+    """Sizes, then negatives by kind and origin."""
     keys = ("train", "dev", "positives", "documents", "with hard and unfollowing")
     origins = sorted({key for counts in tasks.values() for key in counts if ": " in key})
     for columns in ((*keys, "mean query characters", "mean document characters"), tuple(origins)):

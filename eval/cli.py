@@ -16,8 +16,21 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from eval.cli_support import Settings, measure, names_in, print_table, say
-from tart.cli import BackendOption, run_app
+from eval.cli_support import (
+    JsonOption,
+    MeasuresOption,
+    OutOption,
+    SeedOption,
+    Settings,
+    SplitOption,
+    TasksOption,
+    measure,
+    names_in,
+    print_table,
+    say,
+    takes_settings,
+)
+from tart.cli import OverwriteOption, run_app
 from tart.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,102 +44,32 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-TasksOption = Annotated[str | None, typer.Option(help="Names, separated by commas; all if left out.")]
-ModelOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="What is measured: a model, bm25, hybrid, hybrid:MODEL, or a TREC run file; may be given several times. "
-        "Default: minilm.",
-    ),
-]
-RerankOption = Annotated[str | None, typer.Option(help="A cross-encoder that orders the best 100 anew.")]
-TokensOption = Annotated[int | None, typer.Option(help="Cut documents here; they are cut where the model ends anyway.")]
-InstructionsOption = Annotated[
-    str, typer.Option(help="Some of none, own, wordings, other, generic, repeat, separated by commas.")
-]
-MeasuresOption = Annotated[str, typer.Option(help="As ir_measures writes them, separated by commas.")]
-SplitOption = Annotated[str, typer.Option(help="Which judgements.")]
-MaxOption = Annotated[int | None, typer.Option(help="The first so many judged queries of each task.")]
-OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for run files and the report.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Let a finished report be replaced.")]
-CacheOption = Annotated[Path | None, typer.Option(help="Folder of the embedding cache.")]
-SeedOption = Annotated[int, typer.Option(help="Of the intervals and tests.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
 
 @app.command()
+@takes_settings(measures="nDCG@10,R@100,RR@10")
 def beir(
     data: Annotated[Path | None, typer.Option(help="Folder with one folder for each data set, or one itself.")] = None,
     split: Annotated[str | None, typer.Option(help="Which judgements; the official ones if left out.")] = None,
     tasks: TasksOption = None,
-    model: ModelOption = None,
-    instructions: InstructionsOption = "none",
-    measures: MeasuresOption = "nDCG@10,R@100,RR@10",
-    max_queries: MaxOption = None,
-    rerank: RerankOption = None,
-    max_document_tokens: TokensOption = None,
-    backend: BackendOption = "auto",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    cache: CacheOption = None,
-    seed: SeedOption = 0,
-    as_json: JsonOption = False,
+    *,
+    settings: Settings,
 ) -> None:
     """Measure on test collections in BEIR's layout; without --data they are downloaded."""
-    settings = Settings(
-        model,
-        instructions,
-        measures,
-        max_queries,
-        rerank,
-        max_document_tokens,
-        backend,
-        out,
-        overwrite,
-        cache,
-        seed,
-        as_json,
-    )
     measure(_beir_tasks(data, tasks, split), settings)
 
 
 @app.command()
+@takes_settings(instructions="none,own")
 def x2(
     pool: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The pool: its tasks, their folders and wishes.")],
     tasks: TasksOption = None,
-    model: ModelOption = None,
-    instructions: InstructionsOption = "none,own",
-    measures: MeasuresOption = "nDCG@10",
-    max_queries: MaxOption = None,
-    rerank: RerankOption = None,
-    max_document_tokens: TokensOption = None,
-    backend: BackendOption = "auto",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    cache: CacheOption = None,
-    seed: SeedOption = 0,
-    as_json: JsonOption = False,
+    *,
+    settings: Settings,
 ) -> None:
     """Measure on several tasks, each closed (in its own corpus) and pooled (in all corpora together)."""
     from eval.task import Pool
     from eval.x2_suite import load_pool
 
-    settings = Settings(
-        model,
-        instructions,
-        measures,
-        max_queries,
-        rerank,
-        max_document_tokens,
-        backend,
-        out,
-        overwrite,
-        cache,
-        seed,
-        as_json,
-    )
     loaded = load_pool(pool)
     with_queries = [task.name for task in loaded.tasks if task.collection.queries]
     chosen = _choose(tasks, with_queries, str(pool))
@@ -146,85 +89,40 @@ def x2_paper(
     """Build the pool of the paper, X²-Retrieval, from the published files of its tasks."""
     from eval.x2_paper import build_paper_pool
 
-    names = None if tasks is None else names_in(tasks)
-    pool = build_paper_pool(sources, out, names=names, seed=seed, drawn=drawn, overwrite=overwrite, show_progress=True)
+    pool = build_paper_pool(
+        sources, out, names=_names(tasks), seed=seed, drawn=drawn, overwrite=overwrite, show_progress=True
+    )
     typer.echo(pool)
 
 
 @app.command()
+@takes_settings(measures="Success@5")
 def lotte(
     data: Annotated[Path, typer.Option(help="LoTTE's folder, with one folder for each topic.")],
     split: SplitOption = "test",
     tasks: TasksOption = None,
-    model: ModelOption = None,
-    instructions: InstructionsOption = "none",
-    measures: MeasuresOption = "Success@5",
-    max_queries: MaxOption = None,
-    rerank: RerankOption = None,
-    max_document_tokens: TokensOption = None,
-    backend: BackendOption = "auto",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    cache: CacheOption = None,
-    seed: SeedOption = 0,
-    as_json: JsonOption = False,
+    *,
+    settings: Settings,
 ) -> None:
     """Measure on LoTTE's official layout; tasks are called TOPIC-search and TOPIC-forum."""
     from eval.lotte_suite import load_lotte_suite
 
-    settings = Settings(
-        model,
-        instructions,
-        measures,
-        max_queries,
-        rerank,
-        max_document_tokens,
-        backend,
-        out,
-        overwrite,
-        cache,
-        seed,
-        as_json,
-    )
-    measure(load_lotte_suite(data, None if tasks is None else names_in(tasks), split=split), settings)
+    measure(load_lotte_suite(data, _names(tasks), split=split), settings)
 
 
 @app.command()
+@takes_settings(instructions="none,own")
 def follow(
     data: Annotated[Path, typer.Option(help="Folder with one folder for each data set, or one itself.")],
     split: SplitOption = "test",
     tasks: TasksOption = None,
-    model: ModelOption = None,
-    instructions: InstructionsOption = "none,own",
-    measures: MeasuresOption = "nDCG@10",
-    max_queries: MaxOption = None,
-    rerank: RerankOption = None,
-    max_document_tokens: TokensOption = None,
-    backend: BackendOption = "auto",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    cache: CacheOption = None,
-    seed: SeedOption = 0,
-    as_json: JsonOption = False,
+    *,
+    settings: Settings,
 ) -> None:
     """Measure whether a changed instruction changes what is found: p-MRR and Robustness@k."""
     from eval.follow_suite import load_follow_suite
 
-    settings = Settings(
-        model,
-        instructions,
-        measures,
-        max_queries,
-        rerank,
-        max_document_tokens,
-        backend,
-        out,
-        overwrite,
-        cache,
-        seed,
-        as_json,
-    )
-    measure(load_follow_suite(data, None if tasks is None else names_in(tasks), split=split), settings)
+    measure(load_follow_suite(data, _names(tasks), split=split), settings)
 
 
 @app.command()
@@ -309,13 +207,17 @@ def _beir_tasks(data: Path | None, names: str | None, split: str | None) -> list
     from tart.models.packaged import cache_folder
 
     if data is not None:
-        return load_beir_suite(data, None if names is None else names_in(names), split=split)
+        return load_beir_suite(data, _names(names), split=split)
     if names is None:
         raise ConfigError("give --data, a folder with data, or --tasks, the names of data sets to download")
     folder = cache_folder() / "beir"
     for name in names_in(names):
         download_beir(name, folder)
     return load_beir_suite(folder, names_in(names), split=split)
+
+
+def _names(joined: str | None) -> list[str] | None:
+    return None if joined is None else names_in(joined)
 
 
 def _choose(names: str | None, there: Sequence[str], where: str) -> list[str]:

@@ -78,6 +78,16 @@ class Difference(NamedTuple):
     queries: int
 
 
+VERDICTS = {
+    "listens": "its own instruction helps, more than another task's and more than an empty one",
+    "indifferent": "instructions change nothing that a user would notice",
+    "disturbed": "its own instruction makes it worse than none",
+    "mixed": "instructions change its ranking, but its own one isn't what helps",
+    "not asked": "measure none, own, other and generic to see",
+}
+"""What each verdict says of a system; `eval.summary.judge` has the rule."""
+
+
 class Verdict(NamedTuple):
     """Whether a system listens to instructions; see `eval.summary.judge` for the rule.
 

@@ -7,19 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from eval.report import ALL, Report, Result, unique
+from eval.report import ALL, VERDICTS, Report, Result, unique
 from eval.report_charts import condition_charts, escape, heading, heat_maps, pool_charts, verdict_charts
 from eval.report_markdown import difference_table, show, value_tables
 
 TEMPLATE = Path(__file__).with_name("report.html.tmpl")
 OURS = ("p-MRR", "Robustness@", "wrong ")  # measures with a table of their own, beside the first one
-VERDICTS = {
-    "listens": "its own instruction helps, more than another task's and more than an empty one",
-    "indifferent": "instructions change nothing that a user would notice",
-    "disturbed": "its own instruction makes it worse than none",
-    "mixed": "instructions change its ranking, but its own one isn't what helps",
-    "not asked": "measure none, own, other and generic to see",
-}
 
 
 def render_html(report: Report) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from eval.report import ALL, Report, Result, unique
+from eval.report import ALL, VERDICTS, Report, Result, unique
 from tart.retrieval.result import printable
 
 
@@ -78,6 +78,8 @@ def _lines(report: Report) -> Iterator[str]:
             for v in report.verdicts
         ]
         yield from markdown_table(head, body)
+        yield from (f"- {word}: {VERDICTS[word]}" for word in unique(v.verdict for v in report.verdicts))
+        yield ""
     for title, head, body in value_tables(report):
         yield f"## {clean(title)}"
         yield ""

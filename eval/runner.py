@@ -19,7 +19,8 @@ from eval.details import collect_details
 from eval.embedding_cache import EmbeddingCache
 from eval.follow_runner import first_groups
 from eval.follow_suite import FollowTask
-from eval.measures import measure_name, without_relevant
+from eval.measure_names import measure_name
+from eval.measures import without_relevant
 from eval.provenance import provenance
 from eval.report import REPORT, Cell, Report, unique
 from eval.search_task import SHOWN, Plan, pool_prefix, search_task
@@ -56,8 +57,7 @@ def evaluate(
         tasks: searched closed, each in its own corpus; those of a `Pool` also pooled, in all corpora together. Tasks
             without queries only fill the pool.
         systems: names that `make_systems` takes, retrievers, or systems.
-        instructions: keys of `eval.conditions.CONDITIONS`. A task that lacks what a condition needs is left out of it,
-            and the report says so.
+        instructions: keys of `eval.conditions.CONDITIONS`; a task that lacks what one needs is left out of it (a note).
         measures: names as ir_measures writes them; the first decides the verdict, the gap and the page's figures.
         max_queries: the first so many judged queries of each task; None: all. Of a `FollowTask` the first whole groups.
         rerank: a cross-encoder behind every system.
@@ -79,27 +79,14 @@ def evaluate(
     cache = cache or EmbeddingCache()
     cache.labels.update({task.collection.corpus.fingerprint: task.name for task in plan.tasks})
     made = make_systems(systems, rerank=rerank, cache=cache, max_document_tokens=max_document_tokens, backend=backend)
-    for system in made:
-        if system.fixed and plan.conditions not in (("none",), ("own",)):
-            raise ConfigError(
-                f"{system.name} is a run file, whose answers are given: say with --instructions none, or own, how they "
-                f"were made; {', '.join(plan.conditions)} can't be asked of it"
-            )
-    cells: list[Cell] = []
-    seconds: dict[str, float] = {}
-    for system in made:
-        before = time.perf_counter()
-        for task in plan.asked:
-            for pooled in (False, True) if plan.pooled else (False,):
-                cells.extend(search_task(system, task, pooled, plan))
-        seconds[f"{system.name} {system.retrieval}"] = round(time.perf_counter() - before, 1)
+    cells, seconds = _search(made, plan)
     summary = summarise(cells, plan.measures, sources=[task.name for task in plan.tasks], seed=seed)
     seconds["all"] = round(time.perf_counter() - started, 1)
     settings = {"instructions": plan.conditions, "measures": plan.measures, "max_queries": max_queries}
     own = {"command": command, "settings": settings, "seed": seed, "seconds": seconds}
     report = replace(
         summary,
-        notes=[*_notes(plan, made)],
+        notes=list(_notes(plan, made)),
         provenance={**provenance(plan.tasks, [system.facts() for system in made]), **own},
         cells=cells,
         details=_details(cells, plan),
@@ -107,6 +94,25 @@ def evaluate(
     if plan.out is not None:
         report.write(plan.out)
     return report
+
+
+def _search(systems: Sequence[System], plan: Plan) -> tuple[list[Cell], dict[str, float]]:
+    """Every cell of the report, and how many seconds each system took."""
+    for system in systems:
+        if system.fixed and plan.conditions not in (("none",), ("own",)):
+            raise ConfigError(
+                f"{system.name} is a run file, whose answers are given: say with --instructions none, or own, how they "
+                f"were made; {', '.join(plan.conditions)} can't be asked of it"
+            )
+    cells: list[Cell] = []
+    seconds: dict[str, float] = {}
+    for system in systems:
+        before = time.perf_counter()
+        for task in plan.asked:
+            for pooled in (False, True) if plan.pooled else (False,):
+                cells.extend(search_task(system, task, pooled, plan))
+        seconds[f"{system.name} {system.retrieval}"] = round(time.perf_counter() - before, 1)
+    return cells, seconds
 
 
 def _details(cells: Sequence[Cell], plan: Plan) -> dict[str, Any]:

@@ -77,16 +77,17 @@ def _grouped(rows: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def _over_wordings(cells: Sequence[Cell]) -> Iterator[Cell]:
-    """For each task the mean of every query over the wordings, as one more condition."""
+    """For each task the mean of every query over the wordings, as one more condition; equal values have that mean."""
     worded = [cell for cell in cells if cell.instruction.startswith("wording-")]
     for group in _grouped(worded, lambda cell: (cell.suite, cell.task, cell.system, cell.pool)):
+        first = group[0]
         values = {
             measure: {
-                query_id: math.fsum(cell.values[measure][query_id] for cell in group) / len(group) for query_id in found
+                query_id: value + math.fsum(cell.values[measure][query_id] - value for cell in group) / len(group)
+                for query_id, value in found.items()
             }
-            for measure, found in group[0].values.items()
+            for measure, found in first.values.items()
         }
-        first = group[0]
         yield replace(first, instruction="wordings", run=Run({}, 1), values=values, file="")
 
 

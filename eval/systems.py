@@ -232,11 +232,15 @@ def make_systems(
     if rerank is not None:
         reranker = load_reranker(rerank, backend=backend)
         systems = [RerankSystem(system, reranker) for system in systems]
+    _check_names(systems)
+    return systems
+
+
+def _check_names(systems: Sequence[System]) -> None:
     labels = [(system.name, system.retrieval) for system in systems]
     for label in labels:
         if labels.count(label) > 1:
             raise ConfigError(f"two systems are both called {label[0]} ({label[1]}): results couldn't tell them apart")
-    return systems
 
 
 def _best(

@@ -58,7 +58,7 @@ def read_selqa(files: SourceFiles) -> Rows:
 def read_strategyqa(files: SourceFiles) -> Rows:
     """Questions that need several `fact`s, the `steps` that lead to them, and the `term` they are about."""
     for item in json.loads(files.text(files.names[0])):
-        term = f"{item['term']}: {item['description']}"
+        term = f"{item['term']}: {item['description']}" if item["description"] else None
         steps = [text for text in item.get("decomposition", ()) if "#" not in text]  # "#1" stands for an earlier answer
         yield {"question": item["question"], "fact": item["facts"], "steps": steps, "term": term}
 

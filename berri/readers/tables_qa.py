@@ -53,7 +53,9 @@ def read_tabfact(files: SourceFiles, *, tables: str) -> Rows:
 def read_table_questions(files: SourceFiles, *, questions: str, tables: str) -> Rows:
     """WikiTableQuestions: each `question` with the `table` that answers it and the `page` that this comes from.
 
-    Questions on how something stands in "the table" are left out: without it they ask nothing.
+    The page is also its `named` page where the question shares a word with its title: from most questions, such as "how
+    many were built in 1847?", nobody could tell which page is meant. Questions on how something stands in "the table"
+    are left out: without it they ask nothing.
 
     Args:
         files: the source's files.
@@ -76,7 +78,14 @@ def read_table_questions(files: SourceFiles, *, questions: str, tables: str) -> 
             files.bad(f"wanted a question and the path of a table in {tables}", questions, number)
             continue
         if not _ON_THE_TABLE.search(columns[1]):
-            yield {"question": columns[1], "table": rows[key], "page": pages.get(key)}
+            page = pages.get(key)
+            named = page if page and _stems(page) & _stems(columns[1]) else None
+            yield {"question": columns[1], "table": rows[key], "page": page, "named": named}
+
+
+def _stems(text: str) -> set[str]:
+    """The beginnings of its longer words."""
+    return {word[:5] for word in re.findall(r"\w{4,}", text.casefold())}
 
 
 def _cells(text: str, delimiter: str) -> str:

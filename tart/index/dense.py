@@ -163,10 +163,10 @@ class DenseIndex:
         return found
 
     def _nearest(self, queries: FloatArray, k: int) -> list[Scored]:
-        import faiss
-
         if not len(queries):
             return []
+        import faiss
+
         # From version 1.15 on faiss multiplies matrices only for products above a size that a batch of 300 queries
         # doesn't reach; without BLAS such a batch is several times slower.
         faiss.cvar.distance_compute_blas_threshold = 4 * queries.shape[1]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from berri.card import TaskCard, load_cards
+from berri.pipeline import collect
+from berri.settings import Settings
+from tart.shards import Collection
 
 TOPICS = ("lakes", "bridges", "violins", "glaciers", "turbines", "orchids", "comets", "bakeries")
 VERBS = ("measure", "model", "restore", "compare", "protect")
@@ -110,3 +114,26 @@ def mirror(tmp_path: Path) -> Path:
 @pytest.fixture
 def cards(mirror: Path) -> dict[str, TaskCard]:
     return load_cards(mirror.parent / "cards")
+
+
+@pytest.fixture
+def meetings(tmp_path: Path) -> Callable[[str, str], Collection]:
+    """Collects two sources with the same questions: minutes, and what was said, which has a question more.
+
+    It takes the family of both tasks and the unit of what was said.
+    """
+
+    def made(family: str, unit: str) -> Collection:
+        folder, cards = tmp_path / "mirror", tmp_path / "cards"
+        questions = [
+            f"What was said about {topic}?" for topic in ("budget", "colours", "batteries", "buttons", "sales")
+        ]
+        minutes = [{"question": one, "answer": f"The minutes have: {one} Much."} for one in questions]
+        said = [{"question": one, "answer": f"A: {one.upper()} B: Let me see."} for one in [*questions, "Why is that?"]]
+        for name, rows, wanted in (("minutes", minutes, "paragraph"), ("said", said, unit)):
+            line = f'family = "{family}"' if family else ""
+            write_source(folder, cards, name, rows, task(name, "question", "answer", wanted, "answers", line))
+        settings = Settings(mirror=folder, download=False, model=None)
+        return collect(tmp_path / "out", settings, cards=load_cards(cards))
+
+    return made

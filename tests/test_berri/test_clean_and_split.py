@@ -150,6 +150,18 @@ def test_a_record_goes_with_all_its_texts_if_one_of_them_met(index: TestIndex) -
     assert counts == {"in a test collection (equal)": 1}
 
 
+def test_a_class_is_a_mark_and_no_text(index: TestIndex) -> None:
+    """It is kept as it is, however short, and meets nothing, even where a test query is the same word."""
+    records = [Record("s:0", {"q": ("fine",), "class": ("7",)}), Record("s:1", {"class": ("robotic arm control",)})]
+    records.append(Record("s:2", {"q": ("good",), "class": ("robotic arm control",)}))
+    kept = list(clean_records(records, [], Counter()))
+    assert [(one.record_id, one.fields["class"]) for one in kept] == [
+        ("s:0", ("7",)),
+        ("s:2", ("robotic arm control",)),
+    ]
+    assert list(decontaminate(kept, index, [], Counter())) == kept
+
+
 def test_a_folder_without_test_texts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no corpus\.jsonl"):
         list(texts_of_tests([tmp_path]))

@@ -70,14 +70,19 @@ def test_statements_that_are_no_json_are_refused(tmp_path: Path) -> None:
         rows("tabfact", tmp_path, ["a.json", "raw.tar"], tables="raw.tar")
 
 
-TABLES = {"csv/2-csv/7.tsv": "Year\tWinner\n2001\tA\\nB\n", "page/2-page/7.json": '{"title": "The Cup"}'}
+TABLES = {"csv/2-csv/7.tsv": "Year\tWinner\n2001\tA\\nB\n", "page/2-page/7.json": '{"title": "The Winter Cup"}'}
 
 
 def test_a_question_gets_its_table_and_the_page_this_comes_from(tmp_path: Path) -> None:
     archive(tmp_path / "raw.tar", TABLES)
-    (tmp_path / "q.tsv").write_text("id\tutterance\tcontext\ttargetValue\nnt-0\twho won?\tcsv/2-csv/7.csv\tA\n")
+    asked = "".join(f"nt-0\t{question}\tcsv/2-csv/7.csv\tA\n" for question in ("who won?", "who won in winter 2001?"))
+    (tmp_path / "q.tsv").write_text(f"id\tutterance\tcontext\ttargetValue\n{asked}")
     found = rows("table-questions", tmp_path, ["q.tsv", "raw.tar"], questions="q.tsv", tables="raw.tar")
-    assert found == [{"question": "who won?", "table": "Year | Winner\n2001 | A B", "page": "The Cup"}]
+    same = {"table": "Year | Winner\n2001 | A B", "page": "The Winter Cup"}
+    assert found == [
+        {"question": "who won?", **same},
+        {"question": "who won in winter 2001?", **same, "named": "The Winter Cup"},
+    ]
 
 
 @pytest.mark.parametrize("line", ["nt-0\twho won?", "nt-0\twho won?\tcsv/9-csv/9.csv\tA"])

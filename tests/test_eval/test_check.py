@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eval.check import PUBLISHED, Verdict, as_text, check, load_published
-from eval.measures import measure_name
+from eval.measure_names import measure_name
 from tart.errors import DataError
 
 SMALL = """

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from eval.measures import mean, measure_name, per_query, sensitivity, without_relevant, wrong_share, x2_gap
+from eval.measure_names import measure_name
+from eval.measures import mean, per_query, sensitivity, without_relevant, wrong_share, x2_gap
 from tart.errors import ConfigError, DataError
 from tart.run import Hit, Run
 

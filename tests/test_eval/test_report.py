@@ -14,7 +14,7 @@ import pytest
 
 from eval import details
 from eval.embedding_cache import EmbeddingCache
-from eval.report import Report, Result, read_report
+from eval.report import VERDICTS, Report, Result, read_report
 from eval.report_html import render_html
 from eval.report_markdown import render_markdown, show_p
 from eval.runner import evaluate
@@ -127,6 +127,13 @@ def test_the_page_shows_every_part(report: Report) -> None:
     assert page.count("<table class=heat") == len(report.confusion) > 0
     assert page.count("<tr") > len(report.results) + len(report.differences)
     assert "prefers-color-scheme: dark" in page and "aria-sort" in page
+
+
+def test_the_tables_say_what_each_verdict_means(report: Report) -> None:
+    text = render_markdown(report)
+    assert report.verdicts
+    for verdict in report.verdicts:
+        assert text.count(f"- {verdict.verdict}: {VERDICTS[verdict.verdict]}\n") == 1
 
 
 def test_numbers_sort_as_numbers(report: Report) -> None:

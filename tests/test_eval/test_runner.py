@@ -201,6 +201,16 @@ def test_wordings_give_mean_deviation_and_worst(tmp_path: Path) -> None:
     assert {row.instruction for row in report.differences} == {"wordings"}
 
 
+def test_wordings_that_change_nothing_differ_by_nothing() -> None:
+    """Not even by rounding: three times 0.2, divided by three, isn't 0.2."""
+    wordings = tuple(Instruction(text) for text in ("Find code", "Find a function", "Find a program"))
+    fifth = task("code", "code", {f"a{row}": "sort" for row in range(6)}, "a1", "Find code")
+    worded = dataclasses.replace(fifth, wordings=wordings)
+    report = evaluate(worded, [SparseSystem()], instructions=["own", "wordings"], measures=["RR@10"])
+    assert math.fsum([0.2] * 3) / 3 != 0.2 == value(report, instruction="own")
+    assert {(row.mean, row.wins, row.losses, row.p) for row in report.differences} == {(0, 0, 0, 1)}
+
+
 def test_max_queries_takes_the_first_judged_ones(tmp_path: Path) -> None:
     toy = toy_collection()
     qrels = {query_id: grades for query_id, grades in toy.qrels.items() if query_id != "sort-code"}
