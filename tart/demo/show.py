@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tart.demo.stdlib_corpus import KINDS, Kind, kind_of, stdlib_documents
 from tart.errors import DataError, IndexMismatch
 from tart.models.load import load_encoder
+from tart.models.registry import DEFAULT_MODEL
 from tart.retrieval.result import SearchHit, SearchResult, shorten
 from tart.retrieval.searcher import Searcher
 
@@ -36,23 +37,37 @@ _COLOURS: Mapping[Kind, str] = {"code": "green", "documentation": "blue", "topic
 _TAGS: Mapping[Kind, str] = {"code": "code ", "documentation": "docs ", "topic": "topic"}
 
 
-def run_demo(folder: Path, *, model: str = "minilm", console: Console | None = None) -> None:
+def run_demo(
+    folder: Path, *, model: str = DEFAULT_MODEL, stock: str | None = "minilm", console: Console | None = None
+) -> None:
     """Index the standard library, or reuse the index, and show what instructions change.
 
     Args:
-        folder: where the index is kept.
+        folder: where the index is kept; that of `stock` beside it.
         model: a name that `load_encoder` takes.
+        stock: another one, with which the first is compared at the end; None: with none.
         console: where to print; None: stdout.
     """
     from rich.console import Console
 
     console = console or Console()
-    searcher = _open_or_build(folder, model, Console(stderr=True))
-    answers = [[searcher.search(query, wish, k=DEPTH) for wish in INSTRUCTIONS] for query in QUERIES]
+    answers = _answers(folder, model)
     for results in answers:
         console.print(comparison_table(results, console.width))
-    console.print(summary_table(answers))
-    console.print(summary_sentence(model, answers, searcher.encoder.text_format.knows_instructions))
+    compared = {model: answers}
+    if stock is not None and stock != model:
+        compared[stock] = _answers(folder.with_name(f"{folder.name}_{stock}"), stock)
+    console.print(summary_table(compared))
+    for name, found in compared.items():
+        console.print(summary_sentence(name, found))
+
+
+def _answers(folder: Path, model: str) -> list[list[SearchResult]]:
+    """For each query the results under each instruction."""
+    from rich.console import Console
+
+    searcher = _open_or_build(folder, model, Console(stderr=True))
+    return [[searcher.search(query, wish, k=DEPTH) for wish in INSTRUCTIONS] for query in QUERIES]
 
 
 def _open_or_build(folder: Path, model: str, log: Console) -> Searcher:
@@ -144,24 +159,32 @@ def mean_shares(answers: Sequence[Sequence[SearchResult]], place: int) -> dict[K
     return {kind: sum(share[kind] for share in shares) / max(len(shares), 1) for kind in KINDS}
 
 
-def summary_table(answers: Sequence[Sequence[SearchResult]]) -> Table:
-    """The share of each kind in the top 10 under each instruction, averaged; the wanted kind is marked with a star."""
+def summary_table(compared: Mapping[str, Sequence[Sequence[SearchResult]]]) -> Table:
+    """The share of each kind in the top 10 under each instruction, averaged; the wanted kind is marked with a star.
+
+    Args:
+        compared: model -> for each query its results under each instruction.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"Share of each kind in the top {DEPTH}, mean of {len(answers)} queries", title_justify="left")
+    queries = len(next(iter(compared.values())))
+    table = Table(title=f"Share of each kind in the top {DEPTH}, mean of {queries} queries", title_justify="left")
+    table.add_column("model")
     table.add_column("instruction")
     for kind in KINDS:
         table.add_column(Text(kind, _COLOURS[kind]), justify="right")
-    for place, (wish, wanted) in enumerate(INSTRUCTIONS.items()):
-        shares = mean_shares(answers, place).items()
-        cells = [f"{'* ' if kind == wanted else ''}{100 * share:.0f} %" for kind, share in shares]
-        table.add_row(wish or "none", *cells)
+    for model, answers in compared.items():
+        for place, (wish, wanted) in enumerate(INSTRUCTIONS.items()):
+            shares = mean_shares(answers, place).items()
+            cells = [f"{'* ' if kind == wanted else ''}{100 * share:.0f} %" for kind, share in shares]
+            table.add_row("" if place else model, wish or "none", *cells)
+        table.add_section()
     return table
 
 
-def summary_sentence(model: str, answers: Sequence[Sequence[SearchResult]], knows_instructions: bool) -> str:
-    """What the figures say, in words."""
+def summary_sentence(model: str, answers: Sequence[Sequence[SearchResult]]) -> str:
+    """What the figures of one model say, in words."""
     told = []
     plain = mean_shares(answers, 0)
     for place, wanted in enumerate(INSTRUCTIONS.values()):
@@ -169,10 +192,4 @@ def summary_sentence(model: str, answers: Sequence[Sequence[SearchResult]], know
             told.append(
                 f"{wanted} from {100 * plain[wanted]:.0f} % to {100 * mean_shares(answers, place)[wanted]:.0f} %"
             )
-    change = f"* wanted. Asked for by instruction, its share went for {', for '.join(told)}."
-    if knows_instructions:
-        return change
-    return (
-        f"{change} {model} was not trained with instructions: it reads them as more words of the query. What moves, "
-        "moves because a document resembles those words, and a good answer may move away with the rest."
-    )
+    return f"{model}: asked for by instruction, the share of the kind wanted (*) went for {', for '.join(told)}."

@@ -40,7 +40,24 @@ class ModelSpec(NamedTuple):
     package: Callable[[], Path] | None = None
 
 
+DEFAULT_MODEL = "tart-mini-dual"
+
+
+def _tart_mini_dual() -> Path:
+    from tart.models.shipped import shipped_model
+
+    return shipped_model("tart-mini-dual")
+
+
 MODELS: tuple[ModelSpec, ...] = (
+    ModelSpec(
+        DEFAULT_MODEL,
+        "bi-encoder",
+        "tart-dual",
+        "cosine",
+        "reads instructions, comes with the project",
+        _tart_mini_dual,
+    ),
     ModelSpec("minilm", "bi-encoder", "plain", "cosine", "all-MiniLM-L6-v2, comes with the project", packaged.minilm),
     ModelSpec("mpnet", "bi-encoder", "plain", "cosine", "all-mpnet-base-v2, needs `make mpnet`", packaged.mpnet),
     ModelSpec("orionweller/tart-dual-contriever-msmarco", "bi-encoder", "tart-dual", "dot", "TART-dual, 110M"),

@@ -11,7 +11,7 @@ from filelock import FileLock
 from tart.errors import DataError
 from tart.files import parse_json_object
 from tart.manifest import read_manifest, verify_parts
-from tart.models.delta import KIND, PACKED, put_together
+from tart.models.delta import KIND, PACKED, pack_model, put_together
 from tart.models.packaged import cache_folder, minilm
 
 logger = logging.getLogger(__name__)
@@ -42,3 +42,21 @@ def shipped_model(name: str) -> Path:
         if not folder.is_dir():
             put_together(packed, minilm(), folder)
     return folder
+
+
+def ship(trained: Path) -> Path:
+    """Pack a trained model beside this file, in place of the one of its name that the project ships.
+
+    Args:
+        trained: the folder that `tart train` made from `minilm`.
+
+    Returns:
+        The package.
+
+    Raises:
+        CheckpointError: it was trained from another base.
+        StorageError: the disk is full.
+    """
+    packed = SHIPPED / trained.name
+    pack_model(trained, minilm(), packed, base_name="minilm", overwrite=packed.exists())
+    return packed

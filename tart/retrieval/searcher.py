@@ -20,6 +20,7 @@ from tart.instruction import Instruction
 from tart.manifest import read_manifest
 from tart.models.backend import ALIKE, Backend
 from tart.models.load import load_encoder, load_reranker
+from tart.models.registry import DEFAULT_MODEL
 from tart.retrieval.fusion import Fusion, ReciprocalRankFusion
 from tart.retrieval.protocols import Encoder, Reranker
 from tart.retrieval.result import SearchHit, SearchResult, Stage
@@ -65,7 +66,7 @@ class Searcher:
     def build(
         cls,
         documents: Documents,
-        model: str | os.PathLike[str] | Encoder = "minilm",
+        model: str | os.PathLike[str] | Encoder = DEFAULT_MODEL,
         output: str | os.PathLike[str] = "index",
         *,
         text_format: TextFormat | str | None = None,

@@ -30,8 +30,8 @@ class Relations(NamedTuple):
         positive: shape (n,): the column of each query's positive.
         candidate: shape (n, m): the positive, and what is wrong for sure.
         right_kind: shape (n, m): what is of the kind that the instruction wants, right or wrong; all without one.
-        wrong_kind: shape (n, m): what is surely of a kind that the instruction doesn't want: right under another
-            instruction of the same query, a copy of the query, or of tasks that all have another unit; none without one.
+        wrong_kind: shape (n, m): what is surely of a kind that the instruction doesn't want: right for the same query
+            under another one, a copy of the query, or of tasks that all have another unit; none without an instruction.
         own: shape (n, m): the query's own negatives and positive, vetted when they were collected.
     """
 

@@ -5,8 +5,8 @@ Terms, each with a weight of the recipe:
 1. contrast: a query chooses its positive among its candidates (InfoNCE).
 2. choose_query: a positive chooses its query among those for which it is wrong; the same query under another wish is
    one of them (arXiv 2505.21439).
-3. wish: the kind part alone tells documents of the right kind from those of a wrong one, and a document the instructions
-   that want its kind from those that don't.
+3. wish: by the kind part alone, an instructed query tells documents of the right kind from those of a wrong one, and a
+   document the queries that want its kind from those that don't.
 4. leash: the order among documents of the right kind stays the base's (KL divergence).
 5. pin: the content part of a vector stays the base's vector.
 6. distill: the scores of a query's own documents follow a cross-encoder's.

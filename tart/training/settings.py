@@ -108,8 +108,8 @@ class LossSettings:
     Args:
         temperature: scores are divided by it before the softmax.
         choose_query: weight of the contrast in the other direction: a document chooses among queries.
-        wish: weight of the contrast of kinds: the kind part of an instructed query against that of documents of the right
-            and of wrong kinds. Needs `model.kind_dimensions`.
+        wish: weight of the contrast of kinds: the kind part of an instructed query against those of documents of the
+            right and of wrong kinds. Needs `model.kind_dimensions`.
         leash: weight of the divergence from the base's own order among documents of the right kind (for queries
             without instruction: among all).
         leash_temperature: that of the leash.

@@ -75,14 +75,13 @@ def test_the_summary_says_what_the_figures_say() -> None:
     other = result("Find a paragraph", "docs:a#1", "docs:f#1", "docs:d#1", "code:b")
     answers = [[PLAIN, ASKED, other], [PLAIN, PLAIN, other]]
     assert show.mean_shares(answers, 1) == {"code": 0.375, "documentation": 0.5, "topic": 0.125}
-    sentence = show.summary_sentence("stock", answers, knows_instructions=False)
+    sentence = show.summary_sentence("taught", answers)
+    assert sentence.startswith("taught: ")
     assert "for code from 25 % to 38 %, for documentation from 50 % to 75 %" in sentence
-    assert "stock was not trained with instructions" in sentence
-    assert "not trained" not in show.summary_sentence("taught", answers, knows_instructions=True)
     console = Console(file=io.StringIO(), width=100, record=True)
-    console.print(show.summary_table(answers))
+    console.print(show.summary_table({"taught": answers, "stock": [[PLAIN] * 3]}))
     shown = console.export_text()
-    assert "* 38 %" in shown and "* 75 %" in shown
+    assert all(part in shown for part in ("taught", "* 38 %", "* 75 %", "stock", "* 25 %", "* 50 %"))
 
 
 def test_the_demo_runs_and_reuses_its_index(
@@ -95,6 +94,7 @@ def test_the_demo_runs_and_reuses_its_index(
         show.run_demo(tmp_path / "demo", console=console)
         text = console.export_text()
         assert text.count("encoded:") == len(show.QUERIES) * 3 and "Share of each kind in the top 10" in text
+        assert text.count("went for code") == 2
         assert ("reused" in capsys.readouterr().err.replace("\n", "")) == bool(attempt)
     made = Searcher.open(tmp_path / "demo", KeywordEncoder(["read", "file", "line", "source", "code"]))
     monkeypatch.setattr(show, "stdlib_documents", lambda: documents[::60])
