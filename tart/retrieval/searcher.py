@@ -228,7 +228,8 @@ class Searcher:
         if mode != "dense":
             stage("sparse", lambda: self.sparse.retrieve(queries, depth))
         if mode == "hybrid":
-            stage("fused", lambda: (fusion or ReciprocalRankFusion()).fuse([runs["dense"], runs["sparse"]], depth))
+            joined = depth if reranker is not None else k
+            stage("fused", lambda: (fusion or ReciprocalRankFusion()).fuse([runs["dense"], runs["sparse"]], joined))
         if reranker is not None:
             *_, candidates = runs.values()
             stage("reranked", lambda: rerank_run(candidates, queries, self.documents, reranker))
