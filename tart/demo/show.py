@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from tart.demo.stdlib_corpus import KINDS, Kind, kind_of, stdlib_documents
 from tart.errors import DataError, IndexMismatch
+from tart.models.backend import Backend
 from tart.models.load import load_encoder
+from tart.retrieval.protocols import Encoder
 from tart.retrieval.result import SearchHit, SearchResult, shorten
 from tart.retrieval.searcher import Searcher
 
@@ -36,18 +38,19 @@ _COLOURS: Mapping[Kind, str] = {"code": "green", "documentation": "blue", "topic
 _TAGS: Mapping[Kind, str] = {"code": "code ", "documentation": "docs ", "topic": "topic"}
 
 
-def run_demo(folder: Path, *, model: str = "minilm", console: Console | None = None) -> None:
+def run_demo(folder: Path, *, model: str = "minilm", backend: Backend = "auto", console: Console | None = None) -> None:
     """Index the standard library, or reuse the index, and show what instructions change.
 
     Args:
         folder: where the index is kept.
         model: a name that `load_encoder` takes.
+        backend: what `load_encoder` takes.
         console: where to print; None: stdout.
     """
     from rich.console import Console
 
     console = console or Console()
-    searcher = _open_or_build(folder, model, Console(stderr=True))
+    searcher = _open_or_build(folder, load_encoder(model, backend=backend), Console(stderr=True))
     answers = [[searcher.search(query, wish, k=DEPTH) for wish in INSTRUCTIONS] for query in QUERIES]
     for results in answers:
         console.print(comparison_table(results, console.width))
@@ -55,9 +58,8 @@ def run_demo(folder: Path, *, model: str = "minilm", console: Console | None = N
     console.print(summary_sentence(model, answers, searcher.encoder.text_format.knows_instructions))
 
 
-def _open_or_build(folder: Path, model: str, log: Console) -> Searcher:
+def _open_or_build(folder: Path, encoder: Encoder, log: Console) -> Searcher:
     """The index of this very library by this model: the one in the folder if it is that, else a new one."""
-    encoder = load_encoder(model)
     documents = list(stdlib_documents())
     counts = {kind: sum(kind_of(document.doc_id) == kind for document in documents) for kind in KINDS}
     listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())

@@ -50,6 +50,16 @@ def choose_backend(asked: str = "auto", device: str | None = None) -> Choice:
     return Choice("lean", "no GPU, and openvino is installed")
 
 
+def backend_for(made_by: str | None, asked: Backend) -> Backend:
+    """What to encode queries with for an index: vectors in int8 meet no others, so that choice is the index's too.
+
+    Args:
+        made_by: what the index says of its vectors.
+        asked: what `choose_backend` takes.
+    """
+    return "lean-int8" if asked == "auto" and made_by == "lean int8" else asked
+
+
 def lean_precision() -> tuple[Literal["bfloat16", "float32"], str]:
     """What the lean form computes in on this processor, and why."""
     found = bfloat16_instruction()

@@ -18,7 +18,7 @@ from tart.index.documents import DocumentStore
 from tart.index.sparse import SparseIndex
 from tart.instruction import Instruction
 from tart.manifest import read_manifest
-from tart.models.backend import ALIKE, Backend
+from tart.models.backend import ALIKE, Backend, backend_for
 from tart.models.load import load_encoder, load_reranker
 from tart.retrieval.fusion import Fusion, ReciprocalRankFusion
 from tart.retrieval.protocols import Encoder, Reranker
@@ -114,7 +114,8 @@ class Searcher:
         if encoder is None:
             manifest = read_manifest(Path(folder), KIND)
             text_format = TextFormat.from_dict(manifest["text_format"])
-            encoder = load_encoder(manifest["model"]["name"], text_format=text_format, backend=backend)
+            chosen = backend_for(manifest.get("backend"), backend)
+            encoder = load_encoder(manifest["model"]["name"], text_format=text_format, backend=chosen)
         searcher = cls(Path(folder), encoder)
         searcher._backend = backend
         return searcher

@@ -120,6 +120,8 @@ def test_int8_is_made_by_choice_alone_and_tells_what_it_costs(
     Searcher.build(["read a file", "something"], exact, tmp_path / "index")
     with pytest.raises(IndexMismatch, match="'lean int8'"):
         Searcher.open(tmp_path / "index", backend="lean-int8")
+    Searcher.build(["read a file", "something"], small, tmp_path / "index", overwrite=True)
+    assert Searcher.open(tmp_path / "index").encoder.backend == "lean int8"  # that choice is the index's too
 
 
 def test_int8_of_a_cross_encoder(tmp_path: Path) -> None:
