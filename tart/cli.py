@@ -32,7 +32,7 @@ app = typer.Typer(
 app.add_typer(train_app, name="train")
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Short name, folder, or hub id.")]
-BackendOption = Annotated[str, typer.Option(help="torch; lean, without torch and faster on a CPU; or auto.")]
+BackendOption = Annotated[str, typer.Option(help="torch; lean: faster on a CPU; lean-int8: less precise too; auto.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")]
 FormatOption = Annotated[
     str | None,
@@ -139,6 +139,7 @@ def tune_index(
     recall: Annotated[float, typer.Option(help="Wanted share of the exact search's best documents.")] = 0.95,
     k: Annotated[int, typer.Option("-k", help="How many documents a search wants.")] = 10,
     ann: Annotated[list[str] | None, typer.Option("--ann", help="A faiss index to try; repeatable.")] = None,
+    backend: BackendOption = "auto",
     plot: Annotated[Path | None, typer.Option(help="Where to draw the trials, if not in DIR.tune.png.")] = None,
 ) -> None:
     """Try settings of approximate search, and save the fastest one with the wanted recall in the index."""
@@ -150,7 +151,15 @@ def tune_index(
     if plot is not None:
         load_matplotlib()  # if it is missing, that is told before the long part
     asked = None if queries is None else list(read_queries(queries))
-    tuning = tune(folder, asked, recall=recall, k=k, factories=ann or (), show_progress=True)
+    tuning = tune(
+        folder,
+        asked,
+        recall=recall,
+        k=k,
+        factories=ann or (),
+        backend=backend,
+        show_progress=True,  # type: ignore[arg-type]
+    )
     Console().print(tuning.table())
     print(f"{folder}: {tuning.chosen.summary()}")
     picture = plot or folder.with_name(f"{folder.name}.tune.png")
@@ -168,11 +177,12 @@ def tune_index(
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where its index is kept.")] = Path("demo_index"),
     model: ModelOption = DEFAULT_MODEL,
+    backend: BackendOption = "auto",
 ) -> None:
     """Index Python's own standard library and see what an instruction changes."""
     from tart.demo.show import run_demo
 
-    run_demo(output, model=model)
+    run_demo(output, model=model, backend=backend)  # type: ignore[arg-type]
 
 
 @app.command()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from tart.demo.stdlib_corpus import KINDS, Kind, kind_of, stdlib_documents
 from tart.errors import DataError, IndexMismatch
+from tart.models.backend import Backend
 from tart.models.load import load_encoder
 from tart.models.registry import DEFAULT_MODEL
+from tart.retrieval.protocols import Encoder
 from tart.retrieval.result import SearchHit, SearchResult, shorten
 from tart.retrieval.searcher import Searcher
 
@@ -38,7 +40,12 @@ _TAGS: Mapping[Kind, str] = {"code": "code ", "documentation": "docs ", "topic":
 
 
 def run_demo(
-    folder: Path, *, model: str = DEFAULT_MODEL, stock: str | None = "minilm", console: Console | None = None
+    folder: Path,
+    *,
+    model: str = DEFAULT_MODEL,
+    stock: str | None = "minilm",
+    backend: Backend = "auto",
+    console: Console | None = None,
 ) -> None:
     """Index the standard library, or reuse the index, and show what instructions change.
 
@@ -46,33 +53,33 @@ def run_demo(
         folder: where the index is kept; that of `stock` beside it.
         model: a name that `load_encoder` takes.
         stock: another one, with which the first is compared at the end; None: with none.
+        backend: what `load_encoder` takes.
         console: where to print; None: stdout.
     """
     from rich.console import Console
 
     console = console or Console()
-    answers = _answers(folder, model)
+    answers = _answers(folder, load_encoder(model, backend=backend))
     for results in answers:
         console.print(comparison_table(results, console.width))
     compared = {model: answers}
     if stock is not None and stock != model:
-        compared[stock] = _answers(folder.with_name(f"{folder.name}_{stock}"), stock)
+        compared[stock] = _answers(folder.with_name(f"{folder.name}_{stock}"), load_encoder(stock, backend=backend))
     console.print(summary_table(compared))
     for name, found in compared.items():
         console.print(summary_sentence(name, found))
 
 
-def _answers(folder: Path, model: str) -> list[list[SearchResult]]:
+def _answers(folder: Path, encoder: Encoder) -> list[list[SearchResult]]:
     """For each query the results under each instruction."""
     from rich.console import Console
 
-    searcher = _open_or_build(folder, model, Console(stderr=True))
+    searcher = _open_or_build(folder, encoder, Console(stderr=True))
     return [[searcher.search(query, wish, k=DEPTH) for wish in INSTRUCTIONS] for query in QUERIES]
 
 
-def _open_or_build(folder: Path, model: str, log: Console) -> Searcher:
+def _open_or_build(folder: Path, encoder: Encoder, log: Console) -> Searcher:
     """The index of this very library by this model: the one in the folder if it is that, else a new one."""
-    encoder = load_encoder(model)
     documents = list(stdlib_documents())
     counts = {kind: sum(kind_of(document.doc_id) == kind for document in documents) for kind in KINDS}
     listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import os
-from collections.abc import Iterable, Iterator
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +19,7 @@ from typing import Any
 from tart.collection import Document
 from tart.errors import DataError
 from tart.files import new_folder
+from tart.index.chunks import kept_vectors
 from tart.index.dense import VECTORS, VectorWriter
 from tart.index.documents import DocumentStore, load_array, write_documents
 from tart.index.readers import read_documents
@@ -20,10 +27,12 @@ from tart.index.rounded import write_rounded
 from tart.index.sparse import write_bm25
 from tart.manifest import write_manifest
 from tart.progress import progress, silent
-from tart.retrieval.protocols import Encoder
+from tart.retrieval.protocols import Encoder, FloatArray
 
 KIND = "tart-index/1"
-CHUNK = 1024  # documents in memory at once
+CHUNK = 2048  # documents in memory at once; what a kill can cost
+
+logger = logging.getLogger(__name__)
 
 Documents = str | os.PathLike[str] | Iterable[Document | str]
 
@@ -31,13 +40,13 @@ Documents = str | os.PathLike[str] | Iterable[Document | str]
 def build_index(
     documents: Documents, encoder: Encoder, output: str | Path, *, overwrite: bool = False, show_progress: bool = False
 ) -> None:
-    """Encode documents and write an index folder.
+    """Encode documents and write an index folder; the log's last line tells how fast.
 
     Args:
         documents: a path that `read_documents` takes, documents, or plain strings (whose ids are then "0", "1", ...).
         encoder: makes the vectors.
-        output: the folder to make. It appears when it is whole; a build that fails or is killed leaves nothing but a
-            hidden folder, which the next one removes.
+        output: the folder to make. It appears when it is whole. A build that is killed leaves, in hidden folders beside
+            it, what it has encoded: the next one goes on from there where encoder and documents are the same.
         overwrite: take the place of an existing folder.
         show_progress: show a bar on stderr.
 
@@ -45,24 +54,65 @@ def build_index(
         DataError: a bad document, two of one id, none at all, or vectors that aren't finite.
         StorageError: the folder exists already or isn't an index, is being built by somebody else, or the disk is full.
     """
+    started = time.perf_counter()
+    target = Path(output).resolve()
+    chunks = target.with_name(f".{target.name}.chunks")
     with new_folder(output, overwrite=overwrite) as folder:
         write_documents(folder, _checked(documents))  # all of them first: a bad line shows before the slow part
         store = DocumentStore(folder)
         write_bm25(folder, store.in_order())
-        vectors = VectorWriter(folder, encoder.dim, encoder.similarity)
-        cut_documents = cut_tokens = 0
-        with progress("Encoding", len(store)) if show_progress else nullcontext(silent) as advance:
-            for start in range(0, len(store), CHUNK):
-                chunk = [store.at(row) for row in range(start, min(start + CHUNK, len(store)))]
-                vectors.append(encoder.encode_documents(chunk), [document.doc_id for document in chunk], encoder.name)
-                for read in encoder.read_documents(chunk):
-                    cut_documents += read.cut_tokens > 0
-                    cut_tokens += read.cut_tokens
-                advance(len(chunk))
-        vectors.close()
-        counts = {"documents": len(store), "cut_documents": cut_documents, "cut_tokens": cut_tokens}
+        try:
+            counts, encoding = _write_vectors(folder, store, encoder, chunks, show_progress)
+        except OSError:
+            shutil.rmtree(chunks, ignore_errors=True)  # what fills the disk doesn't stay
+            raise
         rounding = write_rounded(folder, load_array(folder / VECTORS))
         write_manifest(folder, KIND, {**counts, **_facts(encoder), "rounding": rounding})
+    shutil.rmtree(chunks, ignore_errors=True)
+    seconds = time.perf_counter() - started
+    outside = f"{1 - encoding / seconds:.0%} of them outside the model"
+    logger.info(
+        "%s: %s documents in %.1f s (%.0f/s), %s", output, f"{len(store):,}", seconds, len(store) / seconds, outside
+    )
+
+
+def _write_vectors(
+    folder: Path, store: DocumentStore, encoder: Encoder, chunks: Path, show_progress: bool
+) -> tuple[dict[str, int], float]:
+    """Write `embeddings.npy`, chunk by chunk, each of which is kept in a file of its own until all are there.
+
+    Returns:
+        Counts for the manifest, and the seconds that the encoder took.
+    """
+    facts = [encoder.model_hash, encoder.backend, encoder.text_format.to_dict(), encoder.dim]
+    fingerprint = json.dumps(facts, sort_keys=True).encode()
+    cut_documents = cut_tokens = known = 0
+    seconds = 0.0
+
+    def encode(chunk: Sequence[Document]) -> FloatArray:
+        nonlocal seconds
+        started = time.perf_counter()
+        vectors = encoder.encode_documents(chunk)
+        seconds += time.perf_counter() - started
+        return vectors
+
+    vectors = VectorWriter(folder, encoder.dim, encoder.similarity)
+    with progress("Encoding", len(store)) if show_progress else nullcontext(silent) as advance:
+        for start in range(0, len(store), CHUNK):
+            chunk = [store.at(row) for row in range(start, min(start + CHUNK, len(store)))]
+            names = [document.doc_id for document in chunk]
+            digest = hashlib.blake2b(fingerprint + store.lines(start, start + len(chunk)), digest_size=20)
+            path = chunks / f"{digest.hexdigest()}.npy"
+            known += len(chunk) if path.exists() else 0
+            vectors.append(kept_vectors(path, partial(encode, chunk), names, encoder), names, encoder.name)
+            for read in encoder.read_documents(chunk):
+                cut_documents += read.cut_tokens > 0
+                cut_tokens += read.cut_tokens
+            advance(len(chunk))
+    vectors.close()
+    if known:
+        logger.info("%s documents had been encoded by a build that wasn't finished", f"{known:,}")
+    return {"documents": len(store), "cut_documents": cut_documents, "cut_tokens": cut_tokens}, seconds
 
 
 def _facts(encoder: Encoder) -> dict[str, Any]:

@@ -42,6 +42,17 @@ def check_finite(vectors: FloatArray, names: Sequence[str], model: str) -> None:
         raise DataError(f"model {model} gives NaN or infinite vectors for {len(bad)} of {len(names)} texts: {listed}")
 
 
+def check_vectors(vectors: FloatArray, names: Sequence[str], dim: int, model: str) -> None:
+    """Refuse vectors of another shape too.
+
+    Raises:
+        DataError: if they aren't finite, or not one of the announced length for each text.
+    """
+    if vectors.shape != (len(names), dim):
+        raise DataError(f"model {model} gives vectors of shape {vectors.shape}, wanted {(len(names), dim)}")
+    check_finite(vectors, names, model)
+
+
 class VectorWriter:
     """Writes vectors to `embeddings.npy` chunk by chunk, so that memory doesn't grow with the corpus."""
 
@@ -60,9 +71,7 @@ class VectorWriter:
         Raises:
             DataError: if they aren't finite, or not one of the announced length for each document.
         """
-        if vectors.shape != (len(doc_ids), self._dim):
-            raise DataError(f"model {model} gives vectors of shape {vectors.shape}, wanted {(len(doc_ids), self._dim)}")
-        check_finite(vectors, doc_ids, model)
+        check_vectors(vectors, doc_ids, self._dim, model)
         rows = normalised(vectors) if self._similarity == "cosine" else vectors
         self._file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
         self._rows += len(rows)

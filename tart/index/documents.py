@@ -58,7 +58,7 @@ class DocumentStore(Mapping[str, Document]):
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CORPUS
-        self._offsets: npt.NDArray[np.int64] = load_array(folder / OFFSETS)
+        self._offsets: npt.NDArray[np.int64] = np.asarray(load_array(folder / OFFSETS))  # rows of a memmap are slow
         self._ids = load_array(folder / IDS)
         try:
             with self._path.open("rb") as file:
@@ -79,15 +79,19 @@ class DocumentStore(Mapping[str, Document]):
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"damaged ({error}); build the index again", path=self._path, line=row + 1) from None
 
-    def doc_id(self, row: int) -> str:
-        """The id of the document in a row, without reading the rest of it."""
-        start, end = int(self._offsets[row]), int(self._offsets[row + 1])
-        line = self._bytes[start : min(end, start + _ID_BYTES)]
-        if line.startswith(_ID_START):
-            quote = line.find(b'"', len(_ID_START))
-            if quote > 0 and b"\\" not in line[:quote]:
-                return line[len(_ID_START) : quote].decode("ascii")
-        return self.at(row).doc_id
+    def lines(self, first: int, end: int) -> bytes:
+        """The rows from `first` to before `end` as they stand in the file."""
+        return self._bytes[int(self._offsets[first]) : int(self._offsets[end])]
+
+    def doc_ids(self, rows: npt.NDArray[np.int64]) -> list[str]:
+        """The ids of the documents in some rows, without reading the rest of them."""
+        content, found = self._bytes, []
+        for row, start, end in zip(rows, self._offsets[rows].tolist(), self._offsets[rows + 1].tolist(), strict=True):
+            line = content[start : min(end, start + _ID_BYTES)]
+            quote = line.find(b'"', len(_ID_START)) if line.startswith(_ID_START) else 0
+            plain = quote > 0 and b"\\" not in line[:quote]
+            found.append(line[len(_ID_START) : quote].decode("ascii") if plain else self.at(row).doc_id)
+        return found
 
     def row(self, doc_id: str) -> int:
         """The row of an id.

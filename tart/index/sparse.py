@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +18,43 @@ from tart.retrieval.protocols import Scored
 FOLDER = "bm25"
 SETTINGS = {"method": "lucene", "k1": 1.5, "b": 0.75}
 STEMMER, STOPWORDS = "english", "english"
+CHUNK = 16_384  # texts in memory at once
 
 
 def tokenize(texts: list[str]) -> list[list[str]]:
     """Lower-cased words of two characters and more, without English stop words, stemmed (Snowball English)."""
+    rows, vocabulary = _word_numbers(texts)
+    words = {number: word for word, number in vocabulary.items()}
+    return [[words[number] for number in row] for row in rows]
+
+
+def _word_numbers(texts: list[str]) -> tuple[list[list[int]], dict[str, int]]:
+    """The words of each text as numbers, and the number of each word."""
     import bm25s
     import Stemmer
 
-    words: Any = bm25s.tokenize(
-        texts, stopwords=STOPWORDS, stemmer=Stemmer.Stemmer(STEMMER), return_ids=False, show_progress=False
+    found: Any = bm25s.tokenize(
+        texts, stopwords=STOPWORDS, stemmer=Stemmer.Stemmer(STEMMER), return_ids=True, show_progress=False
     )
-    return [list(row) for row in words]
+    return found.ids, found.vocab
 
 
 def write_bm25(folder: Path, documents: Iterable[Document]) -> None:
-    """Build the BM25 part of an index folder from title and text together."""
+    """Build the BM25 part of an index folder from title and text together; of the texts only numbers stay in memory."""
     import bm25s
 
-    words = tokenize([f"{document.title} {document.text}" for document in documents])
+    numbers: dict[str, int] = {}
+    rows: list[array[int]] = []
+    texts = (f"{document.title} {document.text}" for document in documents)
+    while chunk := list(islice(texts, CHUNK)):
+        found, vocabulary = _word_numbers(chunk)
+        known = {vocabulary[word]: numbers.setdefault(word, len(numbers)) for word in sorted(vocabulary)}
+        rows.extend(array("i", [known[number] for number in row]) for row in found)
+    if not numbers:
+        numbers[""] = 0
+        rows[0] = array("i", [0])  # bm25s can't index a corpus without a single word
     index = bm25s.BM25(**SETTINGS)
-    if not any(words):
-        words[0] = ["", *words[0]]  # bm25s can't index a corpus without a single word
-    index.index(words, show_progress=False)
+    index.index((rows, numbers), show_progress=False)
     index.save(folder / FOLDER, show_progress=False)
 
 

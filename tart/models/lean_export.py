@@ -19,6 +19,7 @@ from tart.models.batches import NO_LIMIT
 from tart.models.bi_encoder import BiEncoder
 from tart.models.cross_encoder import CrossEncoderReranker
 from tart.models.lean_form import AGREES, NoLeanForm
+from tart.models.lean_graph import keep_first_token
 from tart.models.lean_runtime import GRAPH, TOKENIZER, LeanModel, Precision
 from tart.retrieval.protocols import FloatArray
 
@@ -148,6 +149,7 @@ def _graph(original: BiEncoder | CrossEncoderReranker) -> openvino.Model:
             for port, name in zip(graph.inputs, inputs, strict=True):
                 port.get_tensor().set_names({name})
             graph.reshape({name: openvino.PartialShape([-1, -1]) for name in inputs})
+            keep_first_token(graph)
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise NoLeanForm(f"its graph can't be traced: {reason}") from error

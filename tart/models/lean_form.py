@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from filelock import FileLock
 
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 KIND = "tart-lean/1"
 FOLDER = "lean"
+INT8: Literal["int8"] = "int8"
 AGREES = 0.9999
 """The least cosine between what a model and its lean form make of the same text."""
 _WEIGHTS_AND_SETTINGS = {".json", ".txt", ".safetensors", ".bin", ".pth", ".model"}
@@ -50,7 +51,9 @@ class LeanForm(NamedTuple):
 
     @property
     def precision(self) -> Precision:
-        """The fastest that this processor has and that agrees with the original."""
+        """The fastest that this processor has and that agrees with the original; int8 where that was made."""
+        if INT8 in self.facts["agreement"]:
+            return "int8"
         wanted, _ = lean_precision()
         return wanted if self.facts["agreement"][wanted] >= AGREES else "float32"
 
@@ -111,16 +114,48 @@ def get_form(
     if form is not None:
         return form
     key = form_key(source, similarity)
+    return _made_once(key, f"{name}: making its lean form", lambda folder: write_form(folder, key, original()))
+
+
+def get_int8_form(name: str, form: LeanForm) -> LeanForm:
+    """The int8 form of a lean form, made now if there is none; what it costs is told whenever it is taken.
+
+    Args:
+        name: what messages call the model.
+        form: in float32 and bfloat16.
+
+    Raises:
+        NoLeanForm: if the model can't be taken.
+        StorageError: if the cache can't be written.
+    """
+    key = f"{form.facts['key']}-{INT8}"
+
+    def write(folder: Path) -> None:
+        from tart.models.lean_int8 import quantize
+
+        write_manifest(folder, KIND, {"key": key, "openvino": version("openvino"), **quantize(form, folder)})
+
+    found = _opened(cache_folder() / FOLDER / key, key) or _made_once(key, f"{name}: making its {INT8} form", write)
+    (precision, before), (_, after) = found.facts["ndcg"].items()
+    logger.warning(
+        "%s in %s: nDCG@10 %.4f, in %s %.4f (functions by their docstrings, Python's standard library)",
+        *(name, INT8, after, precision, before),
+    )
+    return found
+
+
+def _made_once(key: str, told: str, write: Callable[[Path], None]) -> LeanForm:
+    """A form in the cache; of several processes one makes it, and the others wait."""
     target = cache_folder() / FOLDER / key
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{key}.making.lock")):
             form = _opened(target, key)  # another process may have finished it while we waited
             if form is None:
-                logger.warning("%s: making its lean form in %s, once", name, target)
+                logger.warning("%s in %s, once", told, target)
                 shutil.rmtree(target, ignore_errors=True)
                 with new_folder(target) as folder:
-                    _write_form_or_reason(folder, key, original())
+                    _write_form_or_reason(folder, key, write)
                 form = _opened(target, key)
     if form is None:
         raise NoLeanForm(f"{target}: was damaged while it was written")
@@ -138,9 +173,9 @@ def write_form(folder: Path, key: str, original: BiEncoder | CrossEncoderReranke
     write_manifest(folder, KIND, {"key": key, "openvino": version("openvino"), **export_lean(original, folder)})
 
 
-def _write_form_or_reason(folder: Path, key: str, original: BiEncoder | CrossEncoderReranker) -> None:
+def _write_form_or_reason(folder: Path, key: str, write: Callable[[Path], None]) -> None:
     try:
-        write_form(folder, key, original)
+        write(folder)
     except NoLeanForm as error:
         for path in folder.iterdir():
             path.unlink()

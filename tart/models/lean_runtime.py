@@ -12,11 +12,12 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from tart.files import usable_cores
+from tart.models.backend import lean_precision
 from tart.models.batches import NO_LIMIT, Budget, run_in_batches
 from tart.retrieval.protocols import FloatArray
 
 GRAPH, TOKENIZER = "model.xml", "tokenizer.json"
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
 Text = str | tuple[str, str]
 
 BATCH_TOKENS = 2048  # what a layer makes of so many fits a core's cache
@@ -29,7 +30,7 @@ class LeanModel:
 
     Args:
         folder: holds the graph and the tokenizer.
-        precision: of the products.
+        precision: of the products; those that a graph of "int8" leaves are as precise as this processor is fast at.
         pad_id: token that fills up shorter texts.
         truncation_side: "right" or "left": where a text that is too long is cut.
     """
@@ -39,7 +40,7 @@ class LeanModel:
 
         self._streams = usable_cores()
         settings = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_PRECISION_HINT": _HINTS[lean_precision()[0] if precision == "int8" else precision],
             "PERFORMANCE_HINT": "THROUGHPUT",
             # A batch for each core, and no core waits for another at each layer: a neighbour slows one, not all.
             "NUM_STREAMS": self._streams,

@@ -15,7 +15,7 @@ from tart.files import parse_json_object
 from tart.models.backend import Backend, choose_backend, lean_precision
 from tart.models.checkpoint import Family, read_tart_json
 from tart.models.hub import hub_folder
-from tart.models.lean_form import LeanForm, NoLeanForm, find_form, get_form
+from tart.models.lean_form import LeanForm, NoLeanForm, find_form, get_form, get_int8_form
 from tart.models.registry import locate
 from tart.models.tart_dual import OLD_CHECKPOINT, load_old_tart_dual
 from tart.retrieval.protocols import Similarity
@@ -46,8 +46,9 @@ def load_encoder(
         text_format: a format or the name of a preset; None takes the folder's own (`tart.json`), else the table's, else
             the model's stored prompts, else "plain".
         device: as torch names it; None picks a GPU if there is one.
-        backend: "torch"; "lean", which needs no torch once the model's lean form is made; or "auto", which takes lean
-            where there is no GPU, and torch for a model that lean can't take.
+        backend: "torch"; "lean", which needs no torch once the model's lean form is made; "lean-int8", which is faster
+            still and loses precision (how much is told); or "auto", which takes lean where there is no GPU, and torch
+            for a model that lean can't take.
 
     Raises:
         ConfigError: unknown name (near ones are suggested), or a model of another kind.
@@ -135,15 +136,17 @@ def describe_backend(name: str | os.PathLike[str]) -> dict[str, str | None]:
 
 def _lean_form(found: _Found, backend: Backend, device: str | None) -> LeanForm | None:
     """The model's lean form if that is what it should run on."""
-    if choose_backend(backend, device).backend == "torch":
+    chosen = choose_backend(backend, device).backend
+    if chosen == "torch":
         return None
     try:
         if found.family == "enc-t5":
             raise NoLeanForm("EncT5 has no lean form")
         load = _torch_encoder if found.family == "bi-encoder" else _torch_cross_encoder
-        return get_form(found.name, found.folder, found.similarity, lambda: load(found, "cpu"))
+        form = get_form(found.name, found.folder, found.similarity, lambda: load(found, "cpu"))
+        return get_int8_form(found.name, form) if chosen == "lean-int8" else form
     except (NoLeanForm, StorageError) as error:
-        if backend == "lean":
+        if backend != "auto":
             raise
         logger.warning("%s: runs on torch: %s", found.name, error)
         return None

@@ -37,13 +37,16 @@ class ReciprocalRankFusion:
 
     def fuse(self, runs: Sequence[Run], k: int) -> Run:
         """The k best documents for each query of the first run."""
+        shares = [1 / (self.constant + rank) for rank in range(1, max(run.depth for run in runs) + 1)]
         fused = {}
         for query_id in runs[0]:
             scores: dict[str, float] = {}
             for run in runs:
-                for rank, hit in enumerate(run.get(query_id, ()), start=1):
-                    scores[hit.doc_id] = scores.get(hit.doc_id, 0.0) + 1 / (self.constant + rank)
-            fused[query_id] = [Hit(*item) for item in scores.items()]
+                for doc_id, share in zip(run.doc_ids(query_id), shares, strict=False):
+                    scores[doc_id] = scores.get(doc_id, 0.0) + share
+            # The order of ties is a run's own: all that tie with the last one are handed over.
+            least = sorted(scores.values())[-k] if len(scores) > k else 0.0
+            fused[query_id] = [Hit(doc_id, score) for doc_id, score in scores.items() if score >= least * (1 - 1e-6)]
         return Run(fused, k)
 
 

@@ -75,6 +75,4 @@ def rerank(run: Run, queries: Sequence[Query], documents: Mapping[str, Document]
 
 def _to_run(queries: Sequence[Query], found: Sequence[Scored], documents: DocumentStore, k: int) -> Run:
     pairs = zip(queries, found, strict=True)
-    return Run.of_arrays(
-        ((q.query_id, [documents.doc_id(row) for row in one.rows.tolist()], one.scores) for q, one in pairs), k
-    )
+    return Run.of_arrays(((q.query_id, documents.doc_ids(one.rows), one.scores) for q, one in pairs), k)

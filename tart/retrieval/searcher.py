@@ -18,7 +18,7 @@ from tart.index.documents import DocumentStore
 from tart.index.sparse import SparseIndex
 from tart.instruction import Instruction
 from tart.manifest import read_manifest
-from tart.models.backend import ALIKE, Backend
+from tart.models.backend import ALIKE, Backend, backend_for
 from tart.models.load import load_encoder, load_reranker
 from tart.models.registry import DEFAULT_MODEL
 from tart.retrieval.fusion import Fusion, ReciprocalRankFusion
@@ -115,7 +115,8 @@ class Searcher:
         if encoder is None:
             manifest = read_manifest(Path(folder), KIND)
             text_format = TextFormat.from_dict(manifest["text_format"])
-            encoder = load_encoder(manifest["model"]["name"], text_format=text_format, backend=backend)
+            chosen = backend_for(manifest.get("backend"), backend)
+            encoder = load_encoder(manifest["model"]["name"], text_format=text_format, backend=chosen)
         searcher = cls(Path(folder), encoder)
         searcher._backend = backend
         return searcher
@@ -229,7 +230,8 @@ class Searcher:
         if mode != "dense":
             stage("sparse", lambda: self.sparse.retrieve(queries, depth))
         if mode == "hybrid":
-            stage("fused", lambda: (fusion or ReciprocalRankFusion()).fuse([runs["dense"], runs["sparse"]], depth))
+            joined = depth if reranker is not None else k
+            stage("fused", lambda: (fusion or ReciprocalRankFusion()).fuse([runs["dense"], runs["sparse"]], joined))
         if reranker is not None:
             *_, candidates = runs.values()
             stage("reranked", lambda: rerank_run(candidates, queries, self.documents, reranker))

@@ -16,6 +16,7 @@ from tart.index.build import KIND
 from tart.index.dense import DenseIndex
 from tart.index.tune import Asked, Trial, choose, default_factories, held_out, save_setting, try_settings
 from tart.manifest import read_manifest
+from tart.models.backend import Backend, backend_for
 from tart.models.load import load_encoder
 from tart.progress import progress, silent
 from tart.retrieval.protocols import Encoder
@@ -109,6 +110,7 @@ def tune(
     k: int = 10,
     factories: Sequence[str] = (),
     encoder: Encoder | None = None,
+    backend: Backend = "auto",
     show_progress: bool = False,
 ) -> Tuning:
     """Find the fastest setting with a wanted recall, and save it in the index; searches use it from then on.
@@ -121,6 +123,7 @@ def tune(
         k: how many documents a search wants.
         factories: faiss's names of the indexes to try; a few that suit the size if empty.
         encoder: the model that made the index; None loads it, if there are queries.
+        backend: what `load_encoder` takes, if the model is loaded.
         show_progress: show bars on stderr.
 
     Raises:
@@ -135,7 +138,7 @@ def tune(
     manifest = read_manifest(folder, KIND)
     index = DenseIndex.open(folder, manifest["similarity"], manifest.get("rounding"))
     factories = factories or default_factories(*index.vectors.shape)
-    encoder = encoder if encoder or queries is None else _encoder(manifest)
+    encoder = encoder if encoder or queries is None else _encoder(manifest, backend)
     asked = _encoded(queries, encoder, index) if queries is not None and encoder else held_out(index, MEASURED)
     trials: list[Trial] = []
     kept: Any = None  # of the index objects only that of the best setting so far stays in memory
@@ -150,8 +153,10 @@ def tune(
     return Tuning(tuple(trials), chosen, recall, k, asked.source)
 
 
-def _encoder(manifest: dict[str, Any]) -> Encoder:
-    return load_encoder(manifest["model"]["name"], text_format=TextFormat.from_dict(manifest["text_format"]))
+def _encoder(manifest: dict[str, Any], backend: Backend) -> Encoder:
+    text_format = TextFormat.from_dict(manifest["text_format"])
+    chosen = backend_for(manifest.get("backend"), backend)
+    return load_encoder(manifest["model"]["name"], text_format=text_format, backend=chosen)
 
 
 def _encoded(queries: Sequence[Query], encoder: Encoder, index: DenseIndex) -> Asked:

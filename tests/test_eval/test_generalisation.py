@@ -93,7 +93,7 @@ def test_the_page_tells_each_level_apart(
 ) -> None:
     encoders = {"minilm": KeywordEncoder(VERBS), "listener": KeywordEncoder([*VERBS, "code", "prose"])}
     monkeypatch.setattr("eval.systems.load_encoder", lambda name, **more: encoders[name])
-    settings = {"model": ["minilm", "listener"], "baseline": "minilm", "max_queries": 50}
+    settings = {"model": ["minilm", "listener"], "baseline": "minilm", "max_queries": 50, "backend": "auto"}
     paths = {"out": tmp_path / "out", "page": tmp_path / "page.md", "cache": tmp_path / "cache"}
     generalisation.run(Namespace(collection=collection, **settings, **paths))
     _, trained, task, family = (tmp_path / "page.md").read_text().split("\n## ", 4)[:4]

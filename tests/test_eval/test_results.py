@@ -84,6 +84,7 @@ def run(results: ModuleType, data: Path, tmp_path: Path, monkeypatch: pytest.Mon
             "out": tmp_path / "out",
             "page": tmp_path / "page.md",
             "cache": tmp_path / "cache",
+            "backend": "auto",
         }
         results.run(Namespace(**settings | changed))
         return (tmp_path / "page.md").read_text()

@@ -27,18 +27,22 @@ def test_every_row_comes_once_and_within_the_budget(lengths: list[int], budget: 
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("std::bad_alloc")]
 )
-def test_out_of_memory_halves_the_batch_and_goes_on(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("place", ["prepare", "run"])
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    error: Exception, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
     budget, sizes = Budget(64), []
 
-    def run(rows: list[int]) -> list[int]:
+    def compute(rows: list[int]) -> list[int]:  # in "prepare", as the lean form does it, each worker a batch
         if len(rows) > 3:
             raise error
         sizes.append(len(rows))
         return [10 * row for row in rows]
 
+    steps = [compute, lambda rows: rows] if place == "prepare" else [lambda rows: rows, compute]
     found = dict(
         pair
-        for rows, outputs in run_in_batches([2] * 20, budget, lambda rows: rows, run)
+        for rows, outputs in run_in_batches([2] * 20, budget, *steps, workers=2 if place == "prepare" else 1)
         for pair in zip(rows, outputs, strict=True)
     )
     assert found == {row: 10 * row for row in range(20)}

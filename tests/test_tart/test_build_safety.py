@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -17,7 +20,7 @@ import pytest
 
 import tart
 from tart.errors import DataError, StorageError
-from tart.index.build import KIND
+from tart.index.build import CHUNK, KIND
 from tart.manifest import read_manifest, verify_parts
 from tart.retrieval.searcher import Searcher
 from tart.testing import KeywordEncoder
@@ -197,3 +200,54 @@ def test_opening_reads_a_small_part_of_the_documents(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(tmp_path / "index")]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert grown * 1024 < (tmp_path / "index" / "corpus.jsonl").stat().st_size / 4
+
+
+class Counting(KeywordEncoder):
+    """Counts what it encodes, and fails when it has encoded a number of documents."""
+
+    encoded, fails_at, error = 0, 10**9, KeyboardInterrupt
+
+    def encode_documents(self, documents: Any) -> Any:
+        self.encoded += len(documents)
+        if self.encoded > self.fails_at:
+            raise self.error
+        return super().encode_documents(documents)
+
+
+def test_a_build_goes_on_where_another_one_was_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    texts = [f"new fish {n}" for n in range(3 * CHUNK + 5)]
+    encoder = Counting(["old", "new", "fish", "bird"])
+    encoder.fails_at = 2 * CHUNK
+    with pytest.raises(KeyboardInterrupt):
+        Searcher.build(texts, encoder, tmp_path / "index")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [".index.chunks", ".index.lock"]
+    encoder.encoded, encoder.fails_at = 0, 10**9
+    texts[2 * CHUNK - 1] = "new bird"  # one document of the second chunk is another one now
+    with caplog.at_level(logging.INFO, "tart"):
+        Searcher.build(texts, encoder, tmp_path / "index")
+    assert encoder.encoded == 2 * CHUNK + 5
+    said = [record.getMessage() for record in caplog.records if record.name == "tart.index.build"]
+    assert said[0] == f"{CHUNK:,} documents had been encoded by a build that wasn't finished"
+    assert re.search(rf"index: {len(texts):,} documents in [\d.]+ s \(\d+/s\), \d+% of them outside the model", said[1])
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [".index.lock", "index"]
+    Searcher.build(texts, ENCODER, tmp_path / "whole")
+    for name in ("embeddings.npy", "corpus.jsonl"):
+        assert (tmp_path / "index" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_another_model_does_not_go_on_and_a_full_disk_gives_back_what_was_encoded(tmp_path: Path) -> None:
+    texts = [f"new fish {n}" for n in range(2 * CHUNK)]
+    encoder = Counting(["old", "new"])
+    encoder.fails_at = CHUNK
+    with pytest.raises(KeyboardInterrupt):
+        Searcher.build(texts, encoder, tmp_path / "index")
+    other = Counting(["fish", "bird"])
+    Searcher.build(texts, other, tmp_path / "other")
+    (tmp_path / ".index.chunks").replace(tmp_path / ".other.chunks")
+    Searcher.build(texts, other, tmp_path / "other", overwrite=True)
+    assert other.encoded == 2 * len(texts)
+    full = Counting(["old", "new"])
+    full.fails_at, full.error = CHUNK, OSError(errno.ENOSPC, "no space")  # type: ignore[assignment]
+    with pytest.raises(StorageError, match="the disk is full"):
+        Searcher.build(texts, full, tmp_path / "full")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [".full.lock", ".index.lock", ".other.lock", "other"]

@@ -88,7 +88,9 @@ def test_the_demo_runs_and_reuses_its_index(
     documents: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(show, "stdlib_documents", lambda: documents[::50])
-    monkeypatch.setattr(show, "load_encoder", lambda name: KeywordEncoder(["read", "file", "line", "source", "code"]))
+    monkeypatch.setattr(
+        show, "load_encoder", lambda name, **_: KeywordEncoder(["read", "file", "line", "source", "code"])
+    )
     for attempt in range(2):
         console = Console(file=io.StringIO(), width=100, record=True)
         show.run_demo(tmp_path / "demo", console=console)

@@ -86,6 +86,52 @@ def test_a_cross_encoder_orders_as_torch_does(tmp_path: Path, labels: int) -> No
     assert ours.score([]).shape == (0,)
 
 
+def test_where_only_the_first_token_is_read_the_last_layer_is_for_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_cross_encoder().save_pretrained(str(tmp_path / "ce"))
+    pairs = [(query, Document("d", text)) for query in QUERIES for text in TEXTS]
+    cuts: list[int] = []
+    keep = lean_export.keep_first_token
+    monkeypatch.setattr(lean_export, "keep_first_token", lambda graph: cuts.append(keep(graph)))
+    short = tart.load_reranker(tmp_path / "ce", backend="lean").score(pairs)
+    assert cuts == [3]  # what attention asks with, the mask's row, and what its answer is added to
+    tart.load_encoder(folder_of(tmp_path / "m"), backend="lean")
+    assert cuts == [3, 0]
+    monkeypatch.setattr(lean_export, "keep_first_token", lambda graph: 0)
+    monkeypatch.setenv("TART_CACHE", str(tmp_path / "other"))
+    np.testing.assert_allclose(tart.load_reranker(tmp_path / "ce", backend="lean").score(pairs), short, atol=1e-6)
+
+
+def test_int8_is_made_by_choice_alone_and_tells_what_it_costs(
+    tmp_path: Path, own_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folder_of(tmp_path / "m")
+    exact = tart.load_encoder(folder, backend="lean")
+    for _ in range(2):  # made once, told each time
+        caplog.clear()
+        small = tart.load_encoder(folder, backend="lean-int8")
+        told = f"{folder} in int8: nDCG@10 "
+        assert sum(record.getMessage().startswith(told) for record in caplog.records) == 1
+        assert isinstance(small, LeanEncoder) and small.backend == "lean int8"
+    assert small.model_hash == exact.model_hash and exact.backend != "lean int8"
+    found, wanted = small.encode_documents(TEXTS), exact.encode_documents(TEXTS)
+    assert 0.98 < cosines(found, wanted).min() < 0.999999
+    Searcher.build(["read a file", "something"], exact, tmp_path / "index")
+    with pytest.raises(IndexMismatch, match="'lean int8'"):
+        Searcher.open(tmp_path / "index", backend="lean-int8")
+    Searcher.build(["read a file", "something"], small, tmp_path / "index", overwrite=True)
+    assert Searcher.open(tmp_path / "index").encoder.backend == "lean int8"  # that choice is the index's too
+
+
+def test_int8_of_a_cross_encoder(tmp_path: Path) -> None:
+    tiny_cross_encoder().save_pretrained(str(tmp_path / "ce"))
+    pairs = [(query, Document("d", text)) for query in QUERIES for text in TEXTS]
+    small, exact = (tart.load_reranker(tmp_path / "ce", backend=one) for one in ("lean-int8", "lean"))  # type: ignore[arg-type]
+    assert isinstance(small, LeanReranker) and small.backend == "lean int8"
+    assert np.corrcoef(small.score(pairs), exact.score(pairs))[0, 1] > 0.8
+
+
 def test_it_is_made_once_and_found_again(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_of(tmp_path / "m")
     assert describe_backend(folder)["lean_form"] is None
@@ -153,7 +199,7 @@ def test_a_model_that_lean_can_not_take_runs_on_torch(tmp_path: Path, caplog: py
 def test_the_choice_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.choose_backend() == ("lean", "no GPU, and openvino is installed")
     assert backend.choose_backend(device="cpu").backend == backend.choose_backend("torch").backend == "torch"
-    with pytest.raises(ConfigError, match="unknown backend 'fast'; wanted auto, torch, lean"):
+    with pytest.raises(ConfigError, match="unknown backend 'fast'; wanted auto, torch, lean, lean-int8"):
         backend.choose_backend("fast")
     with pytest.raises(ConfigError, match="'lean' runs on the CPU; device='cuda'"):
         backend.choose_backend("lean", "cuda")
