@@ -82,12 +82,12 @@ def _shared(tasks: Sequence[TaskCard], drafts: Mapping[str, Step]) -> Groups:
     """The groups that stand in several sources."""
     by_source: dict[str, list[Groups]] = defaultdict(list)
     for task in tasks:
-        groups = (int(row["group"], 16) for row in drafts[task.name].rows())
-        by_source[task.source.name].append(np.fromiter(groups, dtype=np.uint64))
-    groups, sources = np.unique(
-        np.concatenate([np.unique(np.concatenate(parts)) for parts in by_source.values()]), return_counts=True
-    )
-    return groups[sources > 1]
+        numbers = (int(row["group"], 16) for row in drafts[task.name].rows())
+        by_source[task.source.name].append(np.fromiter(numbers, dtype=np.uint64))
+    each = np.concatenate([np.unique(np.concatenate(parts)) for parts in by_source.values()])
+    groups, sources = np.unique(each, return_counts=True)
+    shared: Groups = groups[sources > 1]
+    return shared
 
 
 def _of_groups(step: Step, groups: Groups) -> Iterator[Draft]:
