@@ -18,7 +18,7 @@ from tart.text_vectors import TextVectors, encode_texts
 from tart.training.examples import Examples
 from tart.training.model_card import stored_prompts
 from tart.training.settings import DualRecipe
-from tart.training.teacher import TeacherScores
+from tart.training.teacher import TeacherScores, scores_checksum
 from tart.training.train import Parts, train
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ def train_dual(
         DataError: the collection is damaged or has no examples; the teacher's scores are missing or of another one; a
             loss that is not a number, with step and examples.
         CheckpointError: the base doesn't fit the recipe.
-        StorageError: the output was made, or begun, with another recipe or collection (the difference is named); the
-            disk is full.
+        StorageError: the output was made, or begun, with another recipe, collection or teacher's scores (the difference
+            is named); the disk is full.
     """
-    return train(recipe, Path(data), Path(output), partial(_parts, recipe), overwrite=overwrite, verify=verify)
+    inputs = {"teacher_scores": scores_checksum(recipe.loss.teacher)} if recipe.loss.teacher else {}
+    return train(recipe, data, output, partial(_parts, recipe), inputs, overwrite=overwrite, verify=verify)
 
 
 def _parts(recipe: DualRecipe, examples: Examples, development: DevelopmentSearch | None, world: int) -> Parts:

@@ -38,7 +38,7 @@ def train_full(
         StorageError: the output was made, or begun, with another recipe or collection (the difference is named); the
             disk is full.
     """
-    return train(recipe, Path(data), Path(output), partial(_parts, recipe), overwrite=overwrite, verify=verify)
+    return train(recipe, data, output, partial(_parts, recipe), {}, overwrite=overwrite, verify=verify)
 
 
 def _parts(recipe: FullRecipe, examples: Examples, development: DevelopmentSearch | None, world: int) -> Parts:

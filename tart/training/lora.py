@@ -1,4 +1,4 @@
-"""LoRA: small matrices beside the linear layers of a frozen body are all that is trained, and are added to it at the end."""
+"""LoRA: small matrices beside the linear layers of a frozen body are trained, and added to its weights at the end."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,7 +48,14 @@ Build = Callable[[Examples, "DevelopmentSearch | None", int], Parts]
 
 
 def train(
-    recipe: DualRecipe | FullRecipe, data: Path, output: Path, build: Build, *, overwrite: bool, verify: bool
+    recipe: DualRecipe | FullRecipe,
+    data: str | Path,
+    output: str | Path,
+    build: Build,
+    inputs: Mapping[str, str],
+    *,
+    overwrite: bool,
+    verify: bool,
 ) -> Path:
     """Train a model, or go on with a run that was killed.
 
@@ -58,6 +65,7 @@ def train(
         output: the model folder to make.
         build: gives the parts, of the examples, the development search (None without development examples) and the
             number of processes; torch's generator is seeded when it is called.
+        inputs: checksums of what the result depends on beside recipe and collection.
         overwrite: begin anew, whatever is there.
         verify: check every byte of the collection first.
 
@@ -65,9 +73,9 @@ def train(
         The model folder.
     """
     collection = Collection(data, verify=verify)
-    run = Run.begin(output, asdict(recipe), collection, overwrite=overwrite)
+    run = Run.begin(Path(output), asdict(recipe), collection, inputs, overwrite=overwrite)
     if run is None:
-        return output
+        return Path(output)
     from transformers import set_seed
 
     from tart.training.development import development_of
@@ -87,4 +95,4 @@ def train(
         parts.finish()
         parts.trained.eval()
         finished_run(run, recipe, parts.model, trainer.state.log_history, parts.evaluate())
-    return output
+    return Path(output)
