@@ -15,6 +15,7 @@ from torch import nn
 
 from tart.errors import CheckpointError
 from tart.models.bi_encoder import BiEncoder
+from tart.models.checkpoint import check_format
 from tart.text_format import TextFormat
 from tart.training.lora import add_adapter
 from tart.training.settings import ModelSettings
@@ -36,9 +37,11 @@ def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat
         name: of the new model.
 
     Raises:
-        CheckpointError: the base has no mean pooling, can't read as many tokens as are wanted, or is widened already.
+        CheckpointError: the base has no mean pooling, can't read as many tokens as are wanted, is widened already, or
+            was trained with instructions in another text format.
     """
     model = base.model
+    check_format(base.text_format, text_format, base.name)
     _check(base, settings)
     if settings.kind_dimensions:
         model = _widened(model, base.dim, settings)

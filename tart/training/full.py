@@ -23,7 +23,7 @@ def train_full(
 
     Args:
         recipe: how.
-        data: a collection, as `berri collect` writes it.
+        data: a collection, as `berri collect` writes it, or a folder of pairs (`tart.training.pairs`).
         output: the model folder to make. A folder of the same name with a dot before it keeps the checkpoints.
         overwrite: begin anew, whatever is there.
         verify: check every byte of the collection first.

@@ -179,6 +179,7 @@ class LoopSettings:
         max_grad_norm: gradients are clipped to this norm; 0: not at all.
         token_budget: tokens encoded together, texts sorted by length.
         grad_cache: encode twice and keep no activations: memory doesn't grow with the batch.
+        gpu: the recipe is made for a GPU, and refused without one.
         precision: "auto" takes bf16 where the processor multiplies it, else fp32.
         save_every: steps between checkpoints.
         log_every: steps between lines of the log.
@@ -197,6 +198,7 @@ class LoopSettings:
     max_grad_norm: float = 1.0
     token_budget: int = 4_096
     grad_cache: bool = False
+    gpu: bool = False
     precision: Precision = "auto"
     save_every: int = 200
     log_every: int = 10

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tart.files import storage_errors
-from tart.shards import Collection
 from tart.training.examples import Examples
 from tart.training.full_settings import FullRecipe
+from tart.training.pairs import collection_at
 from tart.training.run import Run, finished_run
 from tart.training.settings import DualRecipe
 
@@ -61,7 +61,7 @@ def train(
 
     Args:
         recipe: how.
-        data: a collection.
+        data: a collection, or a folder of pairs.
         output: the model folder to make.
         build: gives the parts, of the examples, the development search (None without development examples) and the
             number of processes; torch's generator is seeded when it is called.
@@ -72,7 +72,7 @@ def train(
     Returns:
         The model folder.
     """
-    collection = Collection(data, verify=verify)
+    collection = collection_at(data, verify=verify)
     run = Run.begin(Path(output), asdict(recipe), collection, inputs, overwrite=overwrite)
     if run is None:
         return Path(output)

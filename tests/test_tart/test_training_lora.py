@@ -37,7 +37,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(world: Path, *changes: str) -> DualRecipe:
     base = f"base={json.dumps(str(world / 'base'))}"
-    short = ("loop.steps=60", "batch_size=16", "save_every=20", "log_every=1", "learning_rate=2e-2", "lora_rank=16")
+    short = ("loop.steps=40", "batch_size=16", "save_every=20", "log_every=1", "learning_rate=3e-3", "lora_rank=16")
     return read_recipe(DualRecipe, "toy", [base, *short, *changes])
 
 
@@ -66,7 +66,9 @@ def test_adapters_alone_get_gradients_in_the_body(world: Path, kind: int) -> Non
     assert learns == [name for name, _ in body if "lora_" in name]
     assert len(learns) == 2 * 6 * 2  # two matrices for each of six linear layers in each of two layers; no pooler
     assert all((weight.grad is not None) is weight.requires_grad for _, weight in body)
-    assert [weight.requires_grad for weight in list(encoder.model.parameters())[len(body) :]] == [True] * (2 * bool(kind))
+    assert [weight.requires_grad for weight in list(encoder.model.parameters())[len(body) :]] == [True] * (
+        2 * bool(kind)
+    )
 
 
 def test_the_saved_model_is_the_merged_one_and_plain(world: Path, tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_it_learns_resumes_to_the_byte_and_keeps_the_rest_of_the_base(
 ) -> None:
     whole = train_dual(recipe(world), world / "collection", tmp_path / "whole")
     losses = [one["loss"] for one in json.loads((whole / "training.json").read_text())["history"] if "loss" in one]
-    assert len(losses) == 60 and sum(losses[-9:]) < 0.8 * sum(losses[:9])
+    assert len(losses) == 40 and sum(losses[-9:]) < 0.9 * sum(losses[:9])
     steps, step = [], TartTrainer.training_step
 
     def dying(self: TartTrainer, *args: object) -> object:
@@ -112,7 +114,9 @@ def test_it_learns_resumes_to_the_byte_and_keeps_the_rest_of_the_base(
     saved, base = (load_file(folder / "model.safetensors") for folder in (whole, world / "base"))
     changed = {name for name in base if not torch.equal(saved[name], base[name])}
     assert saved.keys() == base.keys()
-    assert changed == {name for name in base if name.endswith("dense.weight") or ".self." in name and "weight" in name}
+    assert changed == {
+        name for name in base if name.endswith("dense.weight") or (".self." in name and "weight" in name)
+    }
     assert load_encoder(whole).dim == 64
 
 
