@@ -59,7 +59,7 @@ class Given(DualBatches):
 
     def drawn(self, step: int) -> list[Drawn]:
         """The examples of a step: those of two steps of the recipe, or more, from which enough are left."""
-        size, found, turn = self._recipe.loop.batch_size, list[Drawn](), step * 8
+        size, found, turn = self._loop.batch_size, list[Drawn](), step * 8
         while len(found) < size and turn < step * 8 + 8:
             found += [one for one in super().drawn(turn) if len(one.documents) == 1 + NEGATIVES]
             turn += 1

@@ -20,7 +20,7 @@ from tart.example import Negative, NegativeKind, TrainingExample
 from tart.files import new_folder, parse_json_object, read_lines
 from tart.instruction import Instruction
 from tart.manifest import write_manifest
-from tart.shards import KIND, SPLITS, Collection, Split, write_examples
+from tart.shards import KIND, SPLITS, Collection, Split, task_facts, write_examples
 from tart.text_format import TextFormat
 
 Found = tuple[str, str, list[Document], list[Document]]
@@ -106,32 +106,11 @@ def _write_task(
 ) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     wordings: dict[str, None] = {}
-    examples = dict.fromkeys(SPLITS, 0)
+    examples: dict[Split, int] = dict.fromkeys(SPLITS, 0)
     for split, read in splits.items():
         rows = _examples(name, split, read(), instruction, counts, wordings)
         examples[split] = write_examples(folder / split / f"{name}.parquet", rows)
-    unknown = dict.fromkeys(("intent", "domain", "unit", "family", "published", "revision", "citation", "note"), "")
-    return {
-        **unknown,
-        "examples": examples,
-        "counts": dict(sorted(counts.items())),
-        "left_out": {},
-        "wordings": list(wordings),
-        "held_out_wordings": [],
-        "query_is": "query",
-        "document_is": "document",
-        "query_field": "query",
-        "level": "train",
-        "compatible": [],
-        "opposite": [],
-        "source": name,
-        "title": name,
-        "license": license,
-        "license_class": "research",
-        "overlaps": [],
-        "files": {},
-        "source_counts": {},
-    }
+    return task_facts(name, examples, list(wordings), counts=dict(sorted(counts.items())), license=license)
 
 
 def _examples(

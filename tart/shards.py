@@ -11,7 +11,7 @@ The files load in `datasets.load_dataset("parquet", ...)` as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -193,6 +193,34 @@ class Collection:
             raise ConfigError(f"no split {split!r} of task {task!r}; there are {', '.join(self.tasks)}")
         name = f"{split}/{task}.parquet"
         return self.folder / name if name in self.manifest["parts"] else None
+
+
+def task_facts(name: str, examples: Mapping[Split, int], wordings: Sequence[str], **known: Any) -> dict[str, Any]:
+    """A task as the manifest has it, where no card tells: what is not known is empty.
+
+    Args:
+        name: of the task; also its source and title.
+        examples: how many of each split.
+        wordings: of its instruction.
+        known: further facts.
+    """
+    unknown = ("intent", "domain", "unit", "family", "published", "revision", "citation", "note")
+    return {
+        **dict.fromkeys(unknown, ""),
+        **{key: [] for key in ("held_out_wordings", "compatible", "opposite", "overlaps")},
+        **{key: {} for key in ("counts", "left_out", "files", "source_counts")},
+        "examples": dict(examples),
+        "wordings": list(wordings),
+        "query_is": "query",
+        "document_is": "document",
+        "query_field": "query",
+        "level": "train",
+        "source": name,
+        "title": name,
+        "license": "not stated",
+        "license_class": "research",
+        **known,
+    }
 
 
 def read_table(collection: Collection, split: Split, task: str) -> pa.Table:

@@ -41,7 +41,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / place / "queries.jsonl").write_text('{"_id": "q1", "text": "how to read a file"}\n')
     (folder / "pool.toml").write_text(blocks("toml")[0])
     write_source(folder)
+    write_pairs(folder / "my_data")
     return folder
+
+
+def write_pairs(folder: Path) -> None:
+    folder.mkdir()
+    rows = (f'{{"query": "what does animal {n} eat", "document": "Animal {n} eats plants."}}\n' for n in range(30))
+    (folder / "pairs.jsonl").write_text("".join(rows))
+    (folder / "instructions.txt").write_text("Find what an animal eats\nShow me its food\n")
 
 
 def write_source(folder: Path) -> None:

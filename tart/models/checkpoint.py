@@ -59,6 +59,19 @@ def read_tart_json(folder: Path) -> Checkpoint | None:
     return Checkpoint(facts["family"], TextFormat.from_dict(facts["text_format"]))
 
 
+def check_format(base: TextFormat, wanted: TextFormat, name: str) -> None:
+    """Refuse to train a model with another text format than the one in which it has learnt to read instructions.
+
+    Raises:
+        CheckpointError: they disagree.
+    """
+    if base.knows_instructions and base != wanted:
+        raise CheckpointError(
+            f"{name}: was trained with the text format {base.name!r}, the recipe has {wanted.name!r}; "
+            f"set text_format = {base.name!r}, or take a base that knows no instructions"
+        )
+
+
 def state_hash(module: torch.nn.Module) -> str:
     """sha256 over names, shapes, types and bytes of a module's weights."""
     import torch

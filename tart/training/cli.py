@@ -12,7 +12,7 @@ train_app = typer.Typer(
 )
 
 Recipe = Annotated[str, typer.Option("--recipe", "-r", help="One of the project's, or a .toml file.")]
-Data = Annotated[Path, typer.Option("--data", "-d", help="A collection, as `berri collect` writes it.")]
+Data = Annotated[Path, typer.Option("--data", "-d", help="A collection of `berri collect`, or a folder of pairs.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The model folder to make.")]
 Changes = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values other than the recipe's.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew, whatever is there.")]
@@ -53,10 +53,10 @@ def teacher(
     """Score the documents of the examples with a cross-encoder, for `tart train dual` with loss.distill to follow."""
     from tart.models.load import load_reranker
     from tart.progress import progress
-    from tart.shards import Collection
+    from tart.training.pairs import collection_at
     from tart.training.teacher import write_teacher_scores
 
-    collection = Collection(data, verify=True)
+    collection = collection_at(data, verify=True)
     with progress("Scoring", collection.manifest["examples"]["train"], "examples") as advance:
         reranker = load_reranker(model)
         write_teacher_scores(output, reranker, collection, tasks=task or (), overwrite=overwrite, advance=advance)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tart.collection import Document, Query
-from tart.files import storage_errors
 from tart.models.load import load_encoder, load_torch_encoder
 from tart.models.packaged import cache_folder
 from tart.progress import progress
@@ -18,14 +17,13 @@ from tart.text_format import named_format
 from tart.text_vectors import TextVectors, encode_texts
 from tart.training.examples import Examples
 from tart.training.model_card import stored_prompts
-from tart.training.run import Run, finished_run
 from tart.training.settings import DualRecipe
-from tart.training.teacher import TeacherScores
+from tart.training.teacher import TeacherScores, scores_checksum
+from tart.training.train import Parts, train
 
 if TYPE_CHECKING:
+    from tart.training.development import DevelopmentSearch
     from tart.training.dual_batches import BaseVectors, DualBatches
-
-logger = logging.getLogger(__name__)
 
 
 def train_dual(
@@ -35,7 +33,7 @@ def train_dual(
 
     Args:
         recipe: how.
-        data: a collection, as `berri collect` writes it.
+        data: a collection, as `berri collect` writes it, or a folder of pairs (`tart.training.pairs`).
         output: the model folder to make. A folder of the same name with a dot before it keeps the checkpoints.
         overwrite: begin anew, whatever is there.
         verify: check every byte of the collection first.
@@ -48,33 +46,28 @@ def train_dual(
         DataError: the collection is damaged or has no examples; the teacher's scores are missing or of another one; a
             loss that is not a number, with step and examples.
         CheckpointError: the base doesn't fit the recipe.
-        StorageError: the output was made, or begun, with another recipe or collection (the difference is named); the
-            disk is full.
+        StorageError: the output was made, or begun, with another recipe, collection or teacher's scores (the difference
+            is named); the disk is full.
     """
-    collection = Collection(data, verify=verify)
-    run = Run.begin(Path(output), asdict(recipe), collection, overwrite=overwrite)
-    if run is None:
-        return Path(output)
-    import torch
-    from transformers import set_seed
+    inputs = {"teacher_scores": scores_checksum(recipe.loss.teacher)} if recipe.loss.teacher else {}
+    return train(recipe, data, output, partial(_parts, recipe), inputs, overwrite=overwrite, verify=verify)
 
-    from tart.training.development import development_of
+
+def _parts(recipe: DualRecipe, examples: Examples, development: DevelopmentSearch | None, world: int) -> Parts:
     from tart.training.dual_batches import DualBatches
     from tart.training.dual_loss import DualLoss
     from tart.training.dual_model import build_dual
-    from tart.training.trainer import TartTrainer, newest_checkpoint, training_arguments
+    from tart.training.lora import merge_adapter
+    from tart.training.trainer import TartTrainer
 
-    set_seed(recipe.seed)
     base = load_torch_encoder(recipe.base)
     model = build_dual(base, recipe.model, named_format(recipe.text_format), recipe.name)
-    examples = Examples(collection, "train", tasks=recipe.data.tasks, levels=recipe.data.levels)
-    development, watch = development_of(collection, recipe.development, recipe.data.levels, recipe.seed)
-    args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, watch)
-    batches = DualBatches(examples, recipe, model.text_format, model.model.tokenizer, args.world_size)
+    model.model.prompts.update(stored_prompts(model.text_format))
+    batches = DualBatches(examples, recipe, model.text_format, model.model.tokenizer, world)
     if recipe.loss.distill:
-        batches.teacher = TeacherScores(recipe.loss.teacher, collection, examples.tasks)
+        batches.teacher = TeacherScores(recipe.loss.teacher, examples.collection, examples.tasks)
     if recipe.loss.needs_base:
-        batches.base = _base_vectors(recipe, batches, collection)
+        batches.base = _base_vectors(recipe, batches, examples.collection)
     loss = DualLoss(
         model.model,
         recipe.loss,
@@ -87,17 +80,11 @@ def train_dual(
     def evaluate() -> dict[str, float]:
         return {} if development is None else development.evaluate(model)
 
-    trainer = TartTrainer(
-        model.model, args, batches, loss, evaluate if watch.every else None, recipe.loop, watch.patience
-    )
-    checkpoint = newest_checkpoint(run.work)
-    with storage_errors(run.work):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if not trainer.is_world_process_zero():
-        return Path(output)
-    model.model.prompts.update(stored_prompts(model.text_format))
-    with torch.inference_mode():
-        return finished_run(run, recipe, model, trainer.state.log_history, evaluate())
+    def finish() -> None:
+        if recipe.model.lora_rank:
+            merge_adapter(model.model)
+
+    return Parts(TartTrainer, model.model, model, batches, loss, evaluate, finish)
 
 
 def _base_vectors(recipe: DualRecipe, batches: DualBatches, collection: Collection) -> BaseVectors:

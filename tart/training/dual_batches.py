@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from tart.collection import Document
 from tart.seeded import text_hash
 from tart.text_format import TextFormat
 from tart.text_vectors import TextVectors
 from tart.training.batch import Relations, distinct_documents, guarded, relations
-from tart.training.examples import Drawn, Examples, draw
-from tart.training.sampling import Schedule
+from tart.training.batches import Batches
+from tart.training.examples import Drawn, Examples
 from tart.training.settings import DualRecipe
 from tart.training.teacher import TeacherScores
 
@@ -39,15 +38,19 @@ class BaseVectors:
         return asked, self._documents.of(text_hash(one.title, one.text) for one in documents)
 
 
-class DualBatches(Dataset[dict[str, Any]]):
-    """Batches by number: a pure function of the recipe, the collection and the number.
+class DualBatches(Batches):
+    """The batches of a bi-encoder.
 
     Args:
         examples: what to train on.
         recipe: the recipe.
         text_format: joins instruction and query.
         tokenizer: of the model, from transformers.
-        world: how many processes share a step: item i is the part i % world of step i // world.
+        world: how many processes share a step.
+
+    Attributes:
+        base: the base's vectors; to be set where a term of the loss needs them.
+        teacher: the teacher's scores; the same.
     """
 
     def __init__(
@@ -58,36 +61,28 @@ class DualBatches(Dataset[dict[str, Any]]):
         tokenizer: Any,
         world: int = 1,
     ) -> None:
-        self._examples, self._recipe, self._format = examples, recipe, text_format
-        self._tokenizer, self._world = tokenizer, world
-        self.base: BaseVectors | None = None  # set where a term of the loss needs them
-        self.teacher: TeacherScores | None = None  # the same
-        self._schedule = Schedule(examples.groups(), recipe.data, recipe.loop.batch_size, recipe.seed)
+        super().__init__(examples, recipe, world)
+        self._format, self._tokenizer, self._model, self._guard = (
+            text_format,
+            tokenizer,
+            recipe.model,
+            recipe.loss.guard,
+        )
+        self.base: BaseVectors | None = None
+        self.teacher: TeacherScores | None = None
         tasks = examples.collection.tasks
         self._compatible = {name: frozenset({name, *facts.get("compatible", ())}) for name, facts in tasks.items()}
         self._units = {name: facts["unit"] for name, facts in tasks.items()}
-
-    def __len__(self) -> int:
-        return self._recipe.loop.steps * self._world
-
-    def drawn(self, step: int) -> list[Drawn]:
-        """The examples of a step, all processes together."""
-        epoch, places = self._schedule.batch(step)
-        tasks = self._examples.collection.tasks
-        return [
-            draw(self._examples.at(place), tasks[place.task], self._recipe.data, self._recipe.seed, epoch)
-            for place in places
-        ]
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """Tokens `query_*` and `document_*` of one process's part, and `label`: what the loss needs of the batch."""
         step, part = divmod(number, self._world)
         drawn = self.drawn(step)
-        queries = self._tokens([self._format.query_text(one.query) for one in drawn], self._recipe.model.query_tokens)
+        queries = self._tokens([self._format.query_text(one.query) for one in drawn], self._model.query_tokens)
         order = sorted(range(len(drawn)), key=lambda row: len(queries[row]))
         drawn, queries = [drawn[row] for row in order], [queries[row] for row in order]
         documents = distinct_documents(drawn)
-        texts = self._tokens([self._format.document_text(one) for one in documents], self._recipe.model.document_tokens)
+        texts = self._tokens([self._format.document_text(one) for one in documents], self._model.document_tokens)
         order = sorted(range(len(documents)), key=lambda row: len(texts[row]))
         documents, texts = [documents[row] for row in order], [texts[row] for row in order]
         found = relations(drawn, documents, self._compatible, self._units)
@@ -107,8 +102,8 @@ class DualBatches(Dataset[dict[str, Any]]):
         if self.base is not None:
             asked, answers = self.base.of(drawn, documents)
             more = {"base_queries": torch.from_numpy(asked), "base_documents": torch.from_numpy(answers)}
-            if self._recipe.loss.guard:
-                candidate = guarded(found, np.asarray(asked @ answers.T), self._recipe.loss.guard)
+            if self._guard:
+                candidate = guarded(found, np.asarray(asked @ answers.T), self._guard)
         if self.teacher is not None:
             scores, scored = self.teacher.labels(drawn, documents)
             more.update(teacher=torch.from_numpy(scores), scored=torch.from_numpy(scored))

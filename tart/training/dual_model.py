@@ -15,7 +15,9 @@ from torch import nn
 
 from tart.errors import CheckpointError
 from tart.models.bi_encoder import BiEncoder
+from tart.models.checkpoint import check_format
 from tart.text_format import TextFormat
+from tart.training.lora import add_adapter
 from tart.training.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -30,18 +32,22 @@ def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat
 
     Args:
         base: the model to begin with.
-        settings: width of the kind, what is frozen, lengths.
+        settings: width of the kind, what is trained, lengths.
         text_format: how the new model joins instruction and query.
         name: of the new model.
 
     Raises:
-        CheckpointError: the base has no mean pooling, can't read as many tokens as are wanted, or is widened already.
+        CheckpointError: the base has no mean pooling, can't read as many tokens as are wanted, is widened already, or
+            was trained with instructions in another text format.
     """
     model = base.model
+    check_format(base.text_format, text_format, base.name)
     _check(base, settings)
     if settings.kind_dimensions:
         model = _widened(model, base.dim, settings)
     _freeze(model[0], settings)
+    if settings.lora_rank:
+        add_adapter(model, settings.lora_rank)
     return BiEncoder(model, text_format, name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -82,11 +83,12 @@ class Examples:
     ) -> None:
         for name in tasks:
             if name not in collection.tasks:
-                raise ConfigError(f"no task {name!r} in {collection.folder}; there are {', '.join(collection.tasks)}")
+                near = difflib.get_close_matches(name, collection.tasks, n=3) or list(collection.tasks)[:8]
+                raise ConfigError(f"no task {name!r} in {collection.folder}; did you mean {', '.join(near)}?")
         chosen = tasks or [
             name for name, facts in collection.tasks.items() if not levels or facts.get("level", "train") in levels
         ]
-        self.collection = collection
+        self.collection, self._split = collection, split
         tables = {name: read_table(collection, split, name) for name in chosen}
         self._tables: dict[str, pa.Table] = {name: table for name, table in tables.items() if len(table)}
         if not self._tables:
@@ -104,9 +106,17 @@ class Examples:
                 yield Place(name, row), group
 
     def at(self, place: Place) -> TrainingExample:
-        """The example at a place."""
+        """The example at a place.
+
+        Raises:
+            DataError: it has no positive, or one among its negatives; naming file and row.
+        """
         row: dict[str, Any] = self._tables[place.task].slice(place.row, 1).to_pylist()[0]
-        return of_row(row)
+        try:
+            return of_row(row)
+        except DataError as error:
+            path = self.collection.part(self._split, place.task)
+            raise DataError(error.problem, path=path, line=place.row + 1, field=error.field) from None
 
 
 def draw(example: TrainingExample, facts: Mapping[str, Any], settings: DataSettings, seed: int, epoch: int) -> Drawn:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tart.files import storage_errors
 from tart.models.load import load_encoder
-from tart.shards import Collection
 from tart.text_format import named_format
 from tart.training.examples import Examples
 from tart.training.full_settings import FullRecipe
-from tart.training.run import Run, finished_run
+from tart.training.train import Parts, train
+
+if TYPE_CHECKING:
+    from tart.training.development import DevelopmentSearch
 
 
 def train_full(
@@ -21,7 +23,7 @@ def train_full(
 
     Args:
         recipe: how.
-        data: a collection, as `berri collect` writes it.
+        data: a collection, as `berri collect` writes it, or a folder of pairs (`tart.training.pairs`).
         output: the model folder to make. A folder of the same name with a dot before it keeps the checkpoints.
         overwrite: begin anew, whatever is there.
         verify: check every byte of the collection first.
@@ -36,25 +38,17 @@ def train_full(
         StorageError: the output was made, or begun, with another recipe or collection (the difference is named); the
             disk is full.
     """
-    collection = Collection(data, verify=verify)
-    run = Run.begin(Path(output), asdict(recipe), collection, overwrite=overwrite)
-    if run is None:
-        return Path(output)
-    from transformers import set_seed
+    return train(recipe, data, output, partial(_parts, recipe), {}, overwrite=overwrite, verify=verify)
 
-    from tart.training.development import development_of
+
+def _parts(recipe: FullRecipe, examples: Examples, development: DevelopmentSearch | None, world: int) -> Parts:
     from tart.training.full_batches import FullBatches
     from tart.training.full_loss import FullLoss
     from tart.training.full_model import build_full
     from tart.training.full_trainer import FullTrainer
-    from tart.training.trainer import newest_checkpoint, training_arguments
 
-    set_seed(recipe.seed)
     model, reranker = build_full(recipe.base, recipe.model, named_format(recipe.text_format), recipe.name)
-    examples = Examples(collection, "train", tasks=recipe.data.tasks, levels=recipe.data.levels)
-    development, watch = development_of(collection, recipe.development, recipe.data.levels, recipe.seed)
-    args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, watch)
-    batches = FullBatches(examples, recipe, reranker, args.world_size)
+    batches = FullBatches(examples, recipe, reranker, world)
     candidates = None if development is None else development.candidates(load_encoder(recipe.first_stage))
 
     def evaluate() -> dict[str, float]:
@@ -62,10 +56,4 @@ def train_full(
             return {}
         return development.evaluate_reranker(reranker, candidates)
 
-    loss = FullLoss(model, recipe.loss)
-    trainer = FullTrainer(model, args, batches, loss, evaluate if watch.every else None, recipe.loop, watch.patience)
-    checkpoint = newest_checkpoint(run.work)
-    with storage_errors(run.work):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    model.eval()
-    return finished_run(run, recipe, reranker, trainer.state.log_history, evaluate())
+    return Parts(FullTrainer, model, reranker, batches, FullLoss(model, recipe.loss), evaluate)

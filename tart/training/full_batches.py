@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch.utils.data import Dataset
 
 from tart.collection import Document, Query
 from tart.errors import ConfigError
-from tart.training.examples import Drawn, Examples, draw
+from tart.training.batches import Batches
+from tart.training.examples import Examples
 from tart.training.full_settings import FullRecipe
-from tart.training.sampling import Schedule
 
 
 class PairReader(Protocol):
@@ -25,17 +24,17 @@ class PairReader(Protocol):
         """The same as tensors of shape (pairs, longest)."""
 
 
-class FullBatches(Dataset[dict[str, Any]]):
-    """Steps by number: a pure function of the recipe, the collection and the number.
+class FullBatches(Batches):
+    """The batches of a cross-encoder.
 
     Args:
         examples: what to train on.
         recipe: the recipe.
         reader: makes tokens of pairs.
-        world: how many processes share a step: item i is the part i % world of step i // world.
+        world: how many processes share a step.
 
     Raises:
-        ConfigError: the processes can't share a batch evenly.
+        ConfigError: the processes can't share a batch evenly, or an epoch has fewer examples than one batch.
     """
 
     def __init__(self, examples: Examples, recipe: FullRecipe, reader: PairReader, world: int = 1) -> None:
@@ -43,20 +42,8 @@ class FullBatches(Dataset[dict[str, Any]]):
             raise ConfigError(
                 f"loop.batch_size: {recipe.loop.batch_size} examples can't be shared by {world} processes"
             )
-        self._examples, self._recipe, self._reader, self._world = examples, recipe, reader, world
-        self._schedule = Schedule(examples.groups(), recipe.data, recipe.loop.batch_size, recipe.seed)
-
-    def __len__(self) -> int:
-        return self._recipe.loop.steps * self._world
-
-    def drawn(self, step: int) -> list[Drawn]:
-        """The examples of a step, all processes together."""
-        epoch, places = self._schedule.batch(step)
-        tasks = self._examples.collection.tasks
-        return [
-            draw(self._examples.at(place), tasks[place.task], self._recipe.data, self._recipe.seed, epoch)
-            for place in places
-        ]
+        super().__init__(examples, recipe, world)
+        self._reader = reader
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """`parts`, each with tokens `pair_*` and a `label`: whole lists, within the token budget where one fits."""
@@ -68,7 +55,7 @@ class FullBatches(Dataset[dict[str, Any]]):
         width = [max(lengths[row] for row in some) for some in rows]
         order = sorted(range(len(drawn)), key=lambda one: width[one])[part :: self._world]
         parts = []
-        for some in _within_budget(order, width, rows, self._recipe.loop.token_budget):
+        for some in _within_budget(order, width, rows, self._loop.token_budget):
             chosen = {key: [values[row] for one in some for row in rows[one]] for key, values in tokens.items()}
             label = {
                 "sizes": [len(rows[one]) for one in some],

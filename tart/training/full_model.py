@@ -13,6 +13,7 @@ from transformers import AutoConfig, T5Config
 from transformers.utils import logging as transformers_logging
 
 from tart.errors import CheckpointError
+from tart.models.checkpoint import check_format
 from tart.models.cross_encoder import CrossEncoderReranker
 from tart.models.enc_t5 import EncT5, EncT5Reranker
 from tart.models.hub import hub_folder
@@ -63,10 +64,12 @@ def build_full(
         name: of the new model.
 
     Raises:
-        CheckpointError: the base doesn't read as many tokens as are wanted, or can't be loaded.
+        CheckpointError: the base doesn't read as many tokens as are wanted, can't be loaded, or was trained with
+            instructions in another text format.
         ConfigError: unknown base.
     """
     loaded = _with_a_head(base) if model_family(base) == "bi-encoder" else load_torch_reranker(base)
+    check_format(loaded.text_format, text_format, base)
     if isinstance(loaded, EncT5Reranker):
         model = CrossEncoder(modules=[EncT5Module(loaded.model)], device=str(loaded.device))
         reranker: CrossEncoderReranker | EncT5Reranker
@@ -93,7 +96,7 @@ def _with_a_head(base: str) -> CrossEncoderReranker | EncT5Reranker:
     try:
         with load_errors(folder):
             if AutoConfig.from_pretrained(folder).model_type == "t5":
-                return EncT5Reranker.of_t5(folder, PRESETS["tart-full"], name)
+                return EncT5Reranker.of_t5(folder, PRESETS["plain"], name)
             model = CrossEncoder(str(folder), num_labels=1, local_files_only=True)
             return CrossEncoderReranker(model, PRESETS["plain"], name)
     finally:

@@ -44,16 +44,29 @@ class Run(NamedTuple):
 
     @classmethod
     def begin(
-        cls, output: Path, recipe: Mapping[str, Any], collection: Collection, *, overwrite: bool = False
+        cls,
+        output: Path,
+        recipe: Mapping[str, Any],
+        collection: Collection,
+        inputs: Mapping[str, str],
+        *,
+        overwrite: bool = False,
     ) -> Run | None:
         """Begin a run, or go on with it; None if its output is there already.
+
+        Args:
+            output: the model folder to make.
+            recipe: its values.
+            collection: what it trains on.
+            inputs: checksums of whatever else the result depends on.
+            overwrite: begin anew, whatever is there.
 
         Raises:
             StorageError: it was made or begun with other settings; the message names what differs.
         """
         output = output.absolute()
         work = output.with_name(f".{output.name}.work")
-        facts = {"recipe": recipe, "collection": collection.manifest["sha256"], "versions": _versions()}
+        facts = {"recipe": recipe, "collection": collection.manifest["sha256"], **inputs, "versions": _versions()}
         config: dict[str, Any] = json.loads(json.dumps(facts))
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)

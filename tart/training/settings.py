@@ -78,6 +78,8 @@ class ModelSettings:
             score is the sum of the two.
         freeze: which part of the base stays as it is: "nothing", "embeddings", "lower" (they and the lower half of the
             layers), or "body" (all of it).
+        lora_rank: rank of the adapters that are trained in place of the base's own weights, and added to them at the
+            end; 0 trains the weights themselves. Adapters want a learning rate about ten times as high.
         dropout: probability, in all layers of the base.
         query_tokens: tokens of a query that are read.
         document_tokens: tokens of a document that are read while training.
@@ -88,15 +90,19 @@ class ModelSettings:
 
     kind_dimensions: int = 0
     freeze: Freeze = "nothing"
+    lora_rank: int = 0
     dropout: float = 0.1
     query_tokens: int = 64
     document_tokens: int = 256
 
     def __post_init__(self) -> None:
         _within("model.kind_dimensions", self.kind_dimensions, 0)
+        _within("model.lora_rank", self.lora_rank, 0)
         _within("model.query_tokens", self.query_tokens, 8)
         _within("model.document_tokens", self.document_tokens, 8)
         _within("model.dropout", self.dropout, 0, 0.9)
+        if self.lora_rank and self.freeze != "nothing":
+            raise ConfigError(f"model.lora_rank: freezes the whole base by itself; leave out freeze = {self.freeze!r}")
         if self.freeze == "body" and not self.kind_dimensions:
             raise ConfigError("model.freeze: a frozen body leaves nothing to train without kind_dimensions")
 
@@ -173,6 +179,7 @@ class LoopSettings:
         max_grad_norm: gradients are clipped to this norm; 0: not at all.
         token_budget: tokens encoded together, texts sorted by length.
         grad_cache: encode twice and keep no activations: memory doesn't grow with the batch.
+        gpu: the recipe is made for a GPU, and refused without one.
         precision: "auto" takes bf16 where the processor multiplies it, else fp32.
         save_every: steps between checkpoints.
         log_every: steps between lines of the log.
@@ -191,6 +198,7 @@ class LoopSettings:
     max_grad_norm: float = 1.0
     token_budget: int = 4_096
     grad_cache: bool = False
+    gpu: bool = False
     precision: Precision = "auto"
     save_every: int = 200
     log_every: int = 10

@@ -92,6 +92,16 @@ def _score_task(output: Path, reranker: Reranker, shard: Path, advance: Advance)
         pq.write_table(pa.Table.from_pylist(rows, schema), file, compression="zstd")
 
 
+def scores_checksum(folder: str | Path) -> str:
+    """What changes with any of the scores in a folder that `write_teacher_scores` wrote.
+
+    Raises:
+        DataError: not there, or damaged.
+    """
+    checksum: str = read_manifest(Path(folder), KIND)["sha256"]
+    return checksum
+
+
 class TeacherScores:
     """What `write_teacher_scores` wrote, in memory: four bytes a document.
 

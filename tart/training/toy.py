@@ -19,7 +19,7 @@ from tart.files import new_folder
 from tart.instruction import Instruction
 from tart.manifest import write_manifest
 from tart.seeded import seeded
-from tart.shards import KIND, SPLITS, Collection, write_examples
+from tart.shards import KIND, SPLITS, Collection, task_facts, write_examples
 
 
 class _Kind(NamedTuple):
@@ -151,31 +151,22 @@ def _examples(kind: str, topics: Sequence[tuple[str, ...]], random: Random) -> I
 
 
 def _facts(kind: str, train: int, dev: int) -> dict[str, Any]:
-    return {
-        "examples": {"train": train, "dev": dev},
-        "counts": {},
-        "left_out": {},
-        "wordings": list(_KINDS[kind].wordings),
-        "held_out_wordings": list(_KINDS[kind].held_out),
-        "intent": "fits",
-        "domain": "toy",
-        "unit": kind,
-        "query_is": "three made-up words",
-        "document_is": f"a {kind} with these words",
-        "query_field": "words",
-        "family": "toy",
-        "level": "train",
-        "compatible": [],
-        "opposite": [],
-        "source": "toy",
-        "title": "Toy world",
-        "published": "made by tart.training.toy",
-        "revision": "1",
-        "license": "Apache-2.0",
-        "license_class": "open",
-        "citation": "",
-        "overlaps": [],
-        "note": "",
-        "files": {},
-        "source_counts": {},
-    }
+    return task_facts(
+        f"toy-{kind}",
+        {"train": train, "dev": dev},
+        _KINDS[kind].wordings,
+        held_out_wordings=list(_KINDS[kind].held_out),
+        intent="fits",
+        domain="toy",
+        unit=kind,
+        query_is="three made-up words",
+        document_is=f"a {kind} with these words",
+        query_field="words",
+        family="toy",
+        source="toy",
+        title="Toy world",
+        published="made by tart.training.toy",
+        revision="1",
+        license="Apache-2.0",
+        license_class="open",
+    )

@@ -47,7 +47,18 @@ def chosen_precision(wanted: Precision) -> Precision:
 def training_arguments(
     work: Path, name: str, seed: int, loop: LoopSettings, development: DevelopmentSettings
 ) -> SentenceTransformerTrainingArguments:
-    """The settings of a recipe as the trainer wants them."""
+    """The settings of a recipe as the trainer wants them.
+
+    Raises:
+        ConfigError: the recipe, or its precision, wants a GPU, and there is none.
+    """
+    if loop.gpu and not torch.cuda.is_available():
+        wanted = (
+            "the recipe is made for a GPU, and there is none; take a recipe for processors such as mini or mini-full"
+        )
+        raise ConfigError(
+            f"loop.gpu: {wanted}, or loop.gpu=false with a batch_size and token_budget that fit this machine"
+        )
     precision, watched = chosen_precision(loop.precision), bool(development.every)
     return SentenceTransformerTrainingArguments(
         output_dir=str(work),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import mteb
@@ -12,10 +14,16 @@ from mteb.abstasks.task_metadata import TaskMetadata
 
 from eval.measures import mean, per_query
 from eval.mteb_adapter import MtebEncoder
-from tart import Instruction, Run, Searcher
+from tart import Instruction, Query, Run, Searcher
 from tart.models.bi_encoder import BiEncoder
+from tart.models.load import load_encoder
 from tart.testing import KeywordEncoder, tiny_sentence_transformer, toy_collection
 from tart.text_format import PRESETS
+from tart.training.dual import train_dual
+from tart.training.model_card import KNOWN_TASKS
+from tart.training.recipe import read_recipe
+from tart.training.settings import DualRecipe
+from tart.training.toy import toy_words, write_toy_world
 
 TOY = toy_collection()
 
@@ -50,6 +58,12 @@ class ToyTask(AbsTaskRetrieval):
 
 class PlainTask(ToyTask):
     own_instructions = False
+
+
+class KnownTask(PlainTask):
+    """Under a name that trained models have a prompt for."""
+
+    metadata = ToyTask.metadata.model_copy(update={"name": "SciFact"})
 
 
 def by_mteb(encoder: Any, task: AbsTaskRetrieval) -> float:
@@ -88,3 +102,21 @@ def test_a_tasks_instruction_is_used_where_the_data_has_none() -> None:
     encoder.encode_queries = spy  # type: ignore[method-assign]
     by_mteb(MtebEncoder(encoder, {"ToyRetrieval": Instruction("Find code")}), PlainTask())
     assert set(asked) == {"Find code"} and len(asked) == len(TOY.queries)
+
+
+def test_a_trained_folder_is_scored_as_it_is(tmp_path: Path) -> None:
+    """By plain sentence-transformers, equal to our search: without instruction, and with the prompt of a known task."""
+    from sentence_transformers import SentenceTransformer
+
+    write_toy_world(tmp_path / "world", train=8, dev=2)
+    tiny_sentence_transformer(words=toy_words()).save(str(tmp_path / "base"))
+    changes = [f"base={json.dumps(str(tmp_path / 'base'))}", "loop.steps=2", "batch_size=4"]
+    folder = train_dual(read_recipe(DualRecipe, "toy", changes), tmp_path / "world", tmp_path / "trained")
+    plain = SentenceTransformer(str(folder), device="cpu")
+    searcher = Searcher.build(TOY.corpus.values(), load_encoder(folder), tmp_path / "index")
+    figures = []
+    for task, wish in ((PlainTask(), None), (KnownTask(), Instruction(KNOWN_TASKS["SciFact"]))):
+        run = searcher.retrieve([Query(query.query_id, query.text, wish) for query in TOY.queries], 10)
+        figures.append(by_us(run))
+        assert by_mteb(plain, task) == pytest.approx(figures[-1], abs=1e-5)
+    assert 0.1 < figures[0] != figures[1]

@@ -161,24 +161,19 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path, pieces: bytes) 
 def test_it_is_trained_and_saved_in_its_own_form(tmp_path: Path, pieces: bytes) -> None:
     from tart.testing import tiny_sentence_transformer
     from tart.training.full import train_full
-    from tart.training.full_settings import FullLossSettings, FullModelSettings, FullRecipe
-    from tart.training.settings import DataSettings, DevelopmentSettings, LoopSettings
+    from tart.training.full_settings import FullRecipe
+    from tart.training.recipe import read_recipe
     from tart.training.toy import write_toy_world
 
     base = enc_t5_folder(tmp_path / "t5", pieces, published_state())
     tiny_sentence_transformer().save(str(tmp_path / "first"))
     write_toy_world(tmp_path / "world", train=8, dev=2)
 
-    def trained(name: str, steps: int, **loop: int) -> Path:
-        recipe = FullRecipe(
-            "tiny", str(base), "tart-full", first_stage=str(tmp_path / "first"), data=DataSettings(),
-            model=FullModelSettings(64, dropout=0.1), loss=FullLossSettings("pointwise"),
-            loop=LoopSettings(steps=steps, batch_size=4, precision="fp32", learning_rate=1e-2, **loop),
-            development=DevelopmentSettings(every=2, tasks=1, queries=1),
-        )  # fmt: skip
-        return train_full(recipe, tmp_path / "world", tmp_path / name)
-
-    before, after = load(base), load(trained("trained", 4))
+    changes = [f"{key}={json.dumps(str(tmp_path / name))}" for key, name in (("base", "t5"), ("first_stage", "first"))]
+    changes += ["loop.steps=4", "batch_size=4", "learning_rate=1e-2", "gpu=false", "precision=fp32", "tokens=64"]
+    recipe = read_recipe(FullRecipe, "paper-full", [*changes, "every=2", "development.tasks=1", "queries=1"])
+    train_full(recipe, tmp_path / "world", tmp_path / "trained")
+    before, after = load(base), load(tmp_path / "trained")
     assert {key: value.shape for key, value in before.model.published().items()} == {
         key: value.shape for key, value in after.model.published().items()
     }

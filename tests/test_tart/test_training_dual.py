@@ -6,9 +6,7 @@ import errno
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import pytest
 import torch
 
 from tart.collection import Query
-from tart.errors import CheckpointError, ConfigError, DataError, StorageError
+from tart.errors import DataError, StorageError
 from tart.files import sha256_file
 from tart.instruction import Instruction
 from tart.models.load import load_encoder, load_torch_encoder
@@ -30,6 +28,7 @@ from tart.training.recipe import read_recipe
 from tart.training.settings import DualRecipe, ModelSettings
 from tart.training.toy import toy_words, write_toy_world
 
+Together = Callable[..., Path]
 SHORT = ("loop.steps=12", "save_every=4", "batch_size=8", "log_every=2")
 
 
@@ -104,35 +103,16 @@ def test_before_training_the_content_is_the_bases_vector(world: Path) -> None:
     assert np.allclose(ours, its, atol=1e-6)
 
 
-def test_two_processes_give_the_loss_of_one(world: Path, tmp_path: Path) -> None:
-    """The same global batch, shared by two: equal losses, to rounding, in every step; nearly equal weights."""
+def test_two_processes_give_the_loss_of_one(world: Path, tmp_path: Path, together: Together) -> None:
+    """The same global batch, shared by two: equal losses, to rounding, in every step."""
     changes = ("loop.steps=4", "batch_size=8", "log_every=1", "model.dropout=0.0", "choose_query=0.5")
-    alone = train(world, tmp_path / "alone", *changes)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    code = f"import sys; sys.path[:0] = {sys.path!r}; from test_training_dual import train; from pathlib import Path; "
-    code += f"train(Path({str(world)!r}), Path({str(tmp_path / 'together')!r}), *{changes!r})"
-    places = {
-        "PYTHONPATH": str(Path(__file__).parent),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
-    }
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, **places, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
-    losses = [
-        [entry["loss"] for entry in json.loads((folder / "training.json").read_text())["history"] if "loss" in entry]
-        for folder in (alone, tmp_path / "together")
-    ]
-    assert len(losses[0]) == 4 and losses[0] == pytest.approx(losses[1], abs=2e-4)
+    alone, shared = train(world, tmp_path / "alone", *changes), together(__file__, world, tmp_path / "shared", *changes)
+    assert len(losses(alone)) == 4 and losses(alone) == pytest.approx(losses(shared), abs=2e-4)
+
+
+def losses(model: Path) -> list[float]:
+    history = json.loads((model / "training.json").read_text())["history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
 
 
 def test_what_comes_out_is_a_plain_folder(listening: Path) -> None:
@@ -192,35 +172,6 @@ def test_another_recipe_or_collection_is_refused_with_the_difference(world: Path
     assert train(world, listening, "loop.steps=250") == listening  # the same: nothing is done
     with pytest.raises(StorageError, match=r"recipe\.loop\.steps: 250 became 9"):
         train(world, listening, "loop.steps=9")
-
-
-def test_a_base_that_does_not_fit_is_refused(world: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"reads 64 tokens, model\.document_tokens wants 100"):
-        train(world, tmp_path / "out", "document_tokens=100")
-
-
-def test_tasks_that_are_not_there_are_refused(world: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no task 'news'"):
-        train(world, tmp_path / "out", 'data.tasks=["news"]')
-
-
-def test_fp16_needs_a_gpu(world: Path, tmp_path: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
-        train(world, tmp_path / "out", "precision=fp16")
-
-
-def test_a_flipped_byte_in_a_shard_is_found(world: Path, tmp_path: Path) -> None:
-    import shutil
-
-    shutil.copytree(world / "collection", tmp_path / "collection")
-    part = tmp_path / "collection" / "train" / "toy-code.parquet"
-    content = bytearray(part.read_bytes())
-    content[len(content) // 2] ^= 1
-    part.write_bytes(content)
-    with pytest.raises(DataError, match=r"toy-code\.parquet: damaged: its sha256"):
-        train_dual(recipe(world, *SHORT), tmp_path / "collection", tmp_path / "out")
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(

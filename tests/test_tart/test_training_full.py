@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def test_without_unfollowing_negatives_it_falls_short(world: Path, listening: Pa
     deaf = train(world, world / "deaf", "unfollowing=0", "hard=3", "data.random=1")
     lost = search(world, listening)["pooled_own"] - search(world, deaf)["pooled_own"]
     assert lost > 0.25, f"only {lost:.2f} are lost"
+
+
+def test_two_processes_give_the_loss_of_one(world: Path, tmp_path: Path, together: Callable[..., Path]) -> None:
+    """The same global batch, shared by two and read in parts: equal losses, to rounding, in every step."""
+    changes = ("loop.steps=4", "batch_size=4", "log_every=1", "token_budget=256", "development.tasks=1", "queries=1")
+    alone, shared = train(world, tmp_path / "alone", *changes), together(__file__, world, tmp_path / "shared", *changes)
+    assert len(losses(alone)) == 4 and losses(alone) == pytest.approx(losses(shared), abs=2e-4)
+
+
+def losses(model: Path) -> list[float]:
+    history = json.loads((model / "training.json").read_text())["history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
 
 
 def test_what_comes_out_is_a_plain_folder(listening: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tart.errors import ConfigError, DataError
+from tart.testing import tiny_sentence_transformer
+from tart.training.dual import train_dual
+from tart.training.full import train_full
+from tart.training.full_settings import FullRecipe
 from tart.training.recipe import differences, read_recipe, recipe_names, recipe_text
 from tart.training.settings import DualRecipe
+from tart.training.toy import write_toy_world
 
 DUAL = [name for name in recipe_names() if not name.endswith("full")]
 
@@ -77,3 +83,20 @@ def test_unknown_names_get_near_ones() -> None:
 def test_differences_name_the_key_and_both_values() -> None:
     old, new = {"loop": {"steps": 5, "seed": 1}, "a": 1}, {"loop": {"steps": 6, "seed": 1}, "a": 1}
     assert differences(old, new) == ["loop.steps: 5 became 6"] and differences(old, old) == []
+
+
+@pytest.mark.parametrize("name", ["mini", "mini-gpu", "paper-dual", "mini-full"])
+def test_the_projects_recipes_train(name: str, tmp_path: Path) -> None:
+    """One small step of each on a tiny model; `own-data` is trained with its pairs, `paper-full` with its EncT5."""
+    write_toy_world(tmp_path / "world", train=8, dev=2)
+    tiny_sentence_transformer(max_tokens=256).save(str(tmp_path / "base"))
+    base = f"base={json.dumps(str(tmp_path / 'base'))}"
+    changes = [base, "loop.steps=1", "batch_size=8", "development.tasks=1", "queries=1", "gpu=false"]
+    if name.endswith("full"):
+        full = read_recipe(FullRecipe, name, [*changes, base.replace("base", "first_stage", 1)])
+        train_full(full, tmp_path / "world", tmp_path / "out")
+    else:
+        train_dual(read_recipe(DualRecipe, name, changes), tmp_path / "world", tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "training.json").read_text())
+    losses = [one["train_loss"] for one in facts["history"] if "train_loss" in one]
+    assert len(losses) == 1 and 0 < losses[0] < 100 and 0 <= facts["development"]["closed_own"] <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from tart.errors import ConfigError, DataError, StorageError
+from tart.files import sha256_file
 from tart.shards import Collection
 from tart.testing import KeywordReranker, tiny_cross_encoder, tiny_sentence_transformer
 from tart.training.batch import distinct_documents
@@ -21,6 +23,7 @@ from tart.training.recipe import read_recipe
 from tart.training.settings import DataSettings, DualRecipe, LossSettings
 from tart.training.teacher import TeacherScores, write_teacher_scores
 from tart.training.toy import toy_words, write_toy_world
+from tart.training.trainer import TartTrainer
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +128,6 @@ def test_training_follows_the_teacher_alone(
     toy: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A bi-encoder whose loss is nearly all distillation comes nearer to what the cross-encoder says."""
-    import json
-
     from tart.training.cli import train_app
 
     tiny_cross_encoder(words=toy_words()).save(str(tmp_path / "reranker"))
@@ -145,6 +146,40 @@ def test_training_follows_the_teacher_alone(
         with pytest.raises(DataError, match=message):
             other = [*changes, names[0], f"teacher={json.dumps(str(folder))}"]
             train_dual(read_recipe(DualRecipe, "toy", other), toy.folder, tmp_path / f"by {folder.name}")
+
+
+def test_a_killed_run_goes_on_with_the_same_scores_alone(
+    toy: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(KeywordReranker):
+        def score(self, pairs: Any) -> Any:
+            return -super().score(pairs)
+
+    tiny_sentence_transformer(words=toy_words()).save(str(tmp_path / "base"))
+    write_teacher_scores(tmp_path / "scores", KeywordReranker(), toy)
+    names = [f"{key}={json.dumps(str(tmp_path / name))}" for key, name in (("base", "base"), ("teacher", "scores"))]
+    recipe = read_recipe(DualRecipe, "toy", ["loop.steps=4", "batch_size=4", "save_every=2", "distill=1.0", *names])
+    whole = train_dual(recipe, toy.folder, tmp_path / "whole")
+    steps, step = [], TartTrainer.training_step
+
+    def dying(self: TartTrainer, *args: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        return step(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TartTrainer, "training_step", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train_dual(recipe, toy.folder, tmp_path / "broken")
+    changed = write_teacher_scores(tmp_path / "scores", Other(), toy, overwrite=True)
+    assert changed.folder == tmp_path / "scores"
+    for name in ("broken", "whole"):  # one that was begun, one that is done
+        with pytest.raises(StorageError, match=r"was made otherwise: teacher_scores: '\w+' became '\w+'; choose"):
+            train_dual(recipe, toy.folder, tmp_path / name)
+    write_teacher_scores(tmp_path / "scores", KeywordReranker(), toy, overwrite=True)
+    broken = train_dual(recipe, toy.folder, tmp_path / "broken")
+    assert sha256_file(whole / "model.safetensors") == sha256_file(broken / "model.safetensors")
 
 
 def test_distillation_and_its_teacher_need_each_other() -> None:

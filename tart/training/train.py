@@ -1,0 +1,98 @@
+"""A training run from its recipe to its folder: what bi-encoders and cross-encoders have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tart.files import storage_errors
+from tart.training.examples import Examples
+from tart.training.full_settings import FullRecipe
+from tart.training.pairs import collection_at
+from tart.training.run import Run, finished_run
+from tart.training.settings import DualRecipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tart.training.batches import Batches
+    from tart.training.development import DevelopmentSearch
+    from tart.training.trainer import TartTrainer
+
+
+class Parts(NamedTuple):
+    """What a run trains, with what.
+
+    Args:
+        trainer: the class.
+        trained: the model as sentence-transformers' trainer takes it.
+        model: the same weights, in the form that is searched with and saved.
+        batches: item i is the batch of step i.
+        loss: called with features and labels of a batch.
+        evaluate: gives the development measures of the model as it is.
+        finish: makes the trained weights plain ones.
+    """
+
+    trainer: type[TartTrainer]
+    trained: Any
+    model: Any
+    batches: Batches
+    loss: nn.Module
+    evaluate: Callable[[], dict[str, float]]
+    finish: Callable[[], None] = lambda: None
+
+
+Build = Callable[[Examples, "DevelopmentSearch | None", int], Parts]
+
+
+def train(
+    recipe: DualRecipe | FullRecipe,
+    data: str | Path,
+    output: str | Path,
+    build: Build,
+    inputs: Mapping[str, str],
+    *,
+    overwrite: bool,
+    verify: bool,
+) -> Path:
+    """Train a model, or go on with a run that was killed.
+
+    Args:
+        recipe: how.
+        data: a collection, or a folder of pairs.
+        output: the model folder to make.
+        build: gives the parts, of the examples, the development search (None without development examples) and the
+            number of processes; torch's generator is seeded when it is called.
+        inputs: checksums of what the result depends on beside recipe and collection.
+        overwrite: begin anew, whatever is there.
+        verify: check every byte of the collection first.
+
+    Returns:
+        The model folder.
+    """
+    collection = collection_at(data, verify=verify)
+    run = Run.begin(Path(output), asdict(recipe), collection, inputs, overwrite=overwrite)
+    if run is None:
+        return Path(output)
+    from transformers import set_seed
+
+    from tart.training.development import development_of
+    from tart.training.trainer import newest_checkpoint, training_arguments
+
+    examples = Examples(collection, "train", tasks=recipe.data.tasks, levels=recipe.data.levels)
+    development, watch = development_of(collection, recipe.development, recipe.data.levels, recipe.seed)
+    args = training_arguments(run.work, recipe.name, recipe.seed, recipe.loop, watch)
+    set_seed(recipe.seed)
+    parts = build(examples, development, args.world_size)
+    evaluate = parts.evaluate if watch.every else None
+    trainer = parts.trainer(parts.trained, args, parts.batches, parts.loss, evaluate, recipe.loop, watch.patience)
+    checkpoint = newest_checkpoint(run.work)
+    with storage_errors(run.work):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.is_world_process_zero():
+        parts.finish()
+        parts.trained.eval()
+        finished_run(run, recipe, parts.model, trainer.state.log_history, parts.evaluate())
+    return Path(output)
