@@ -1,6 +1,6 @@
 """From a JSONL file to a searchable index: documents a second, the share of the time outside the model, and memory.
 
-    python benchmarks/build.py [--corpus FILE] [--documents 8000] [--rounds 3] [--full 1000000] [--json FILE]
+    python benchmarks/build.py [--corpus FILE] [--documents 4000] [--rounds 3] [--full 1000000] [--json FILE]
 
 The documents are a corpus.jsonl's, else paragraphs of Python's own standard library; there are as many as wanted,
 because each round through them adds a number to their texts. Each build runs in a process of its own, turns
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--corpus", type=Path)
-    parser.add_argument("--documents", type=int, default=8000)
+    parser.add_argument("--documents", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", type=int, help="documents of the build whose vectors cost nothing")
     parser.add_argument("--json", type=Path)

@@ -16,6 +16,7 @@ from typing import Any
 from eval.embedding_cache import query_fingerprint
 from eval.task import Task
 from tart.collection import Qrels
+from tart.processor import processor_name
 
 PACKAGES = (
     "tart-retrieval",
@@ -41,7 +42,7 @@ def provenance(tasks: Iterable[Task], systems: Sequence[Mapping[str, Any]]) -> d
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "code": _code(Path(__file__).resolve().parents[1]),
         "versions": {"python": platform.python_version(), **_versions()},
-        "machine": {"system": platform.platform(), "cpu": _cpu(), "cores": os.cpu_count()},
+        "machine": {"system": platform.platform(), "cpu": processor_name(), "cores": os.cpu_count()},
         "data": _describe(tasks),
         "systems": list(systems),
     }
@@ -97,11 +98,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

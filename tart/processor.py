@@ -12,6 +12,16 @@ BFLOAT16 = ("amx_bf16", "avx512_bf16")
 """Linux's names of the instructions that multiply bfloat16 numbers, the fastest first."""
 
 
+def processor_name() -> str:
+    """What the processor calls itself, or else what kind it is."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:(.*)$", text, re.MULTILINE)
+    return found.group(1).strip() if found else platform.machine()
+
+
 @lru_cache(maxsize=1)
 def instructions() -> frozenset[str]:
     """The processor's flags as Linux names them; empty elsewhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,8 +115,9 @@ class CrossEncoderReranker(PairReranker):
 
 
 def token_ends_of(tokenizer: PreTrainedTokenizerBase) -> TokenEnds:
-    """Where the tokens of a text end, told by a tokenizer of transformers."""
+    """Where the tokens of a text end, told by a tokenizer of transformers; a query comes with each of its documents."""
 
+    @lru_cache(maxsize=1024)
     def token_ends(text: str) -> list[int]:
         encoded = tokenizer(
             text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,7 +29,7 @@ def merge_adapter(model: SentenceTransformer) -> None:
     """Add the adapter to the body's weights: its modules are plain ones afterwards, and give the same vectors."""
     from peft.tuners.lora import LoraLayer
 
-    body = model.transformers_model
+    body: Any = model.transformers_model
     for name, layer in [(name, module) for name, module in body.named_modules() if isinstance(module, LoraLayer)]:
         layer.merge()
         body.set_submodule(name, layer.get_base_layer())

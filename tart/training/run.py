@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tart.errors import StorageError
-from tart.files import atomic_write, new_folder, parse_json_object
+from tart.files import atomic_write, new_folder, parse_json_object, usable_cores
+from tart.processor import processor_name
 from tart.shards import Collection
 from tart.training.recipe import differences, recipe_text
 
@@ -76,7 +78,7 @@ class Run(NamedTuple):
             return None
         elif output.exists():
             raise StorageError(f"{output}: exists and is no trained model; choose another name")
-        elif (work / RUN_JSON).is_file():
+        elif any(work.glob("checkpoint-*")):  # before the first one there is nothing to lose
             _refuse_other(work, _read(work / RUN_JSON), config)
         work.mkdir(parents=True, exist_ok=True)
         with atomic_write(work / RUN_JSON) as file:
@@ -133,23 +135,7 @@ def _versions() -> dict[str, str]:
 
 
 def _machine() -> dict[str, Any]:
-    import platform
-
     import torch
 
-    from tart.files import usable_cores
-
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    return {"processor": _processor(), "cores": usable_cores(), "gpu": gpu, "system": platform.system()}
-
-
-def _processor() -> str:
-    import platform
-
-    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _cpu_lines() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {"processor": processor_name(), "cores": usable_cores(), "gpu": gpu, "system": platform.system()}

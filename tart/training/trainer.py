@@ -27,12 +27,21 @@ CHECKPOINT = "tart-checkpoint/1"
 Evaluate = Callable[[], Mapping[str, float]]
 
 
-def chosen_precision(wanted: Precision) -> Precision:
+def chosen_precision(wanted: Precision, gpu: bool = False) -> Precision:
     """The precision that is used: "auto" takes bf16 where the processor multiplies it.
 
+    Args:
+        wanted: by the recipe.
+        gpu: whether the recipe is made for a GPU.
+
     Raises:
-        ConfigError: fp16 without a GPU.
+        ConfigError: there is no GPU, and the recipe is made for one or wants fp16.
     """
+    if gpu and not torch.cuda.is_available():
+        raise ConfigError(
+            "loop.gpu: the recipe is made for a GPU, and there is none; take mini or mini-full, which are made for "
+            "processors, or loop.gpu=false with a batch_size and a token_budget that fit this machine"
+        )
     if wanted == "fp16" and not torch.cuda.is_available():
         raise ConfigError("loop.precision: fp16 needs a GPU; on this processor take bf16, or fp32")
     if wanted != "auto":
@@ -52,14 +61,7 @@ def training_arguments(
     Raises:
         ConfigError: the recipe, or its precision, wants a GPU, and there is none.
     """
-    if loop.gpu and not torch.cuda.is_available():
-        wanted = (
-            "the recipe is made for a GPU, and there is none; take a recipe for processors such as mini or mini-full"
-        )
-        raise ConfigError(
-            f"loop.gpu: {wanted}, or loop.gpu=false with a batch_size and token_budget that fit this machine"
-        )
-    precision, watched = chosen_precision(loop.precision), bool(development.every)
+    precision, watched = chosen_precision(loop.precision, loop.gpu), bool(development.every)
     return SentenceTransformerTrainingArguments(
         output_dir=str(work),
         run_name=name,

@@ -51,9 +51,10 @@ def train(world: Path, output: Path, *changes: str) -> Path:
     return train_full(recipe(world, *changes), world / "collection", output)
 
 
-def search(world: Path, model: Path) -> dict[str, float]:
-    development = DevelopmentSearch(Collection(world / "collection"), tasks=0, queries=6)
-    return development.evaluate_reranker(load_reranker(model), development.candidates(load_encoder(world / "first")))
+def found(model: Path) -> dict[str, float]:
+    """The development search at the end of a training."""
+    figures: dict[str, float] = json.loads((model / "training.json").read_text())["development"]
+    return figures
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,9 @@ def listening(world: Path) -> Path:
 
 
 def test_it_learns_to_listen(world: Path, listening: Path) -> None:
-    before, after = search(world, world / "base"), search(world, listening)
+    search = DevelopmentSearch(Collection(world / "collection"), tasks=0, queries=6)
+    candidates = search.candidates(load_encoder(world / "first"))
+    before, after = search.evaluate_reranker(load_reranker(world / "base"), candidates), found(listening)
     assert before["pooled_own"] < 0.5 < 0.9 < after["pooled_own"]
     assert after["pooled_other"] < 0.5 and after["pooled_held_out"] > before["pooled_held_out"] + 0.1
 
@@ -79,7 +82,7 @@ def test_swapping_the_instruction_swaps_the_result(world: Path, listening: Path)
 
 def test_without_unfollowing_negatives_it_falls_short(world: Path, listening: Path) -> None:
     deaf = train(world, world / "deaf", "unfollowing=0", "hard=3", "data.random=1")
-    lost = search(world, listening)["pooled_own"] - search(world, deaf)["pooled_own"]
+    lost = found(listening)["pooled_own"] - found(deaf)["pooled_own"]
     assert lost > 0.25, f"only {lost:.2f} are lost"
 
 
