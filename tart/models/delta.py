@@ -32,6 +32,7 @@ PACKED, WEIGHTS, FILES = "packed.json", "weights.safetensors.xz", "files"
 _STEPS = 127  # of an int8 on either side of 0
 _QUANTISED, _SCALE = ":int8", ":scale"
 Arrays = dict[str, npt.NDArray[Any]]
+_LOGS = "runs/"  # TensorBoard's
 _FROM_BASE = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 
 
@@ -60,7 +61,8 @@ def pack_model(trained: Path, base: Path, target: Path, *, base_name: str, overw
             out.write(lzma.compress(safetensors.numpy.save(differences), preset=9 | lzma.PRESET_EXTREME))
         for path in sorted(trained.rglob("*")):
             name = path.relative_to(trained).as_posix()
-            if path.is_file() and path.suffix != ".safetensors" and name not in _FROM_BASE:
+            kept = name not in _FROM_BASE and not name.startswith(_LOGS) and path.suffix != ".safetensors"
+            if path.is_file() and kept:
                 (folder / FILES / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / FILES / name)
         (folder / PACKED).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -56,7 +56,7 @@ def train_dual(
 def _parts(recipe: DualRecipe, examples: Examples, development: DevelopmentSearch | None, world: int) -> Parts:
     from tart.training.dual_batches import DualBatches
     from tart.training.dual_loss import DualLoss
-    from tart.training.dual_model import build_dual
+    from tart.training.dual_model import build_dual, scale_kind
     from tart.training.lora import merge_adapter
     from tart.training.trainer import TartTrainer
 
@@ -83,6 +83,8 @@ def _parts(recipe: DualRecipe, examples: Examples, development: DevelopmentSearc
     def finish() -> None:
         if recipe.model.lora_rank:
             merge_adapter(model.model)
+        if recipe.model.kind_dimensions:
+            scale_kind(model.model, recipe.model.kind_scale)
 
     return Parts(TartTrainer, model.model, model, batches, loss, evaluate, finish)
 

@@ -51,6 +51,15 @@ def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat
     return BiEncoder(model, text_format, name)
 
 
+def scale_kind(model: SentenceTransformer, by: float) -> None:
+    """Multiply the kind part of a widened model's vectors, before they are brought to length 1."""
+    layer = model[2].linear
+    content = layer.in_features // 2  # it reads the first token and the mean, each as long as the content
+    with torch.no_grad():
+        layer.weight[content:] *= by
+        layer.bias[content:] *= by
+
+
 def _freeze(body: nn.Module, settings: ModelSettings) -> None:
     layers = {int(found[1]) for key, _ in body.named_parameters() if (found := _LAYER.search(key))}
     for key, weight in body.named_parameters():

@@ -76,6 +76,7 @@ class ModelSettings:
         kind_dimensions: dimensions beside those of the base, for the kind of document that is wanted; 0 trains a plain
             bi-encoder. With them the vector is the base's content, then the kind, brought to length 1 together: a
             score is the sum of the two.
+        kind_scale: by which the kind is multiplied once training is over: below 1 the content counts more.
         freeze: which part of the base stays as it is: "nothing", "embeddings", "lower" (they and the lower half of the
             layers), or "body" (all of it).
         lora_rank: rank of the adapters that are trained in place of the base's own weights, and added to them at the
@@ -89,6 +90,7 @@ class ModelSettings:
     """
 
     kind_dimensions: int = 0
+    kind_scale: float = 1.0
     freeze: Freeze = "nothing"
     lora_rank: int = 0
     dropout: float = 0.1
@@ -97,6 +99,7 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         _within("model.kind_dimensions", self.kind_dimensions, 0)
+        _within("model.kind_scale", self.kind_scale, 0)
         _within("model.lora_rank", self.lora_rank, 0)
         _within("model.query_tokens", self.query_tokens, 8)
         _within("model.document_tokens", self.document_tokens, 8)
