@@ -126,9 +126,7 @@ def child(kind: str, corpus: Path, output: Path, model: str, kill_after: float |
 
 
 def report(found: dict[str, list[dict[str, float]]], counts: dict[str, int]) -> None:
-    print(
-        "| | documents a second, median (range) | of the processor's time outside the model | peak memory, MiB | on disk, MB |"
-    )
+    print("| | documents a second, median (range) | CPU time outside the model | peak memory, MiB | on disk, MB |")
     print("|---|---|---|---|---|")
     for name, measured in found.items():
         rates = sorted(counts[name] / one["seconds"] for one in measured)
