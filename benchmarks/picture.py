@@ -95,7 +95,7 @@ def draw(found: list[Bar], path: Path) -> None:
     axes.set_xlim(0.5, 2 * max(one.high for one in found))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(list(rows), [one.label for one in found])
-    axes.set_xlabel("times faster (black: the least and the most by the spread of the rounds)")
+    axes.set_xlabel("times faster (black: spread of the rounds)")
     axes.spines[["top", "right"]].set_visible(False)
     rcParams["svg.hashsalt"] = "tart"  # the same picture from the same figures
     figure.savefig(path, metadata={"Date": None})

@@ -6,6 +6,7 @@ wherever the last of them lies further below than that bound.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -90,6 +91,8 @@ def write_rounded(folder: Path, vectors: FloatArray) -> dict[str, float]:
             longest = max(longest, float(np.linalg.norm(part, axis=1).max()))
             error = max(error, float(np.linalg.norm(part - to_float32(bits), axis=1).max()))
             file.write(bits.astype("<u2").tobytes())
+            if isinstance(vectors.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                vectors.base.madvise(mmap.MADV_DONTNEED)  # what was read doesn't stay in this process's memory
     return {"longest": 1.001 * longest, "error": 1.001 * error}  # float32's own rounding stays below a thousandth
 
 

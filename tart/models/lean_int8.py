@@ -147,7 +147,8 @@ def _quantize_layers(graph: Any, ranges: dict[tuple[str, int], tuple[FloatArray,
 
 
 def _sample() -> Sample:
-    code, first = {}, {}
+    code: dict[str, str] = {}
+    first: dict[str, str] = {}
     for document in stdlib_documents():
         name = document.doc_id.partition(":")[2].partition("#")[0]
         (code if document.doc_id.startswith("code:") else first).setdefault(name, document.text)
