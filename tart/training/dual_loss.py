@@ -107,8 +107,8 @@ class DualLoss(CachedLossMixin, nn.Module):
             if width == queries.shape[1] and settings.leash:
                 found["leash"] = settings.leash * self._leash(scores * settings.temperature, labels)
         if settings.wish:
-            kinds = (functional.normalize(one[:, self.content :], dim=1) for one in (queries, documents))
-            found["wish"] = settings.wish * self._wish(*kinds, labels)
+            asked, answers = (functional.normalize(one[:, self.content :], dim=1) for one in (queries, documents))
+            found["wish"] = settings.wish * self._wish(asked, answers, labels)
         if settings.pin:
             pinned = zip((queries, documents), (labels["base_queries"], labels["base_documents"]), strict=True)
             apart = [1 - functional.cosine_similarity(one[:, : self.content], base) for one, base in pinned]
