@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from tart.errors import ConfigError, TartError
-from tart.models.registry import DEFAULT_MODEL
+from tart.models import DEFAULT_MODEL
 from tart.training.cli import train_app
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def test_python_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
-    assert names["vectors"].shape == (1, 384)  # type: ignore[attr-defined]
+    assert names["vectors"].shape == (1, 448)  # type: ignore[attr-defined]
 
 
 def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tart.demo.stdlib_corpus import KINDS, Kind, kind_of, stdlib_documents
 from tart.errors import DataError, IndexMismatch
+from tart.models import DEFAULT_MODEL
 from tart.models.backend import Backend
 from tart.models.load import load_encoder
-from tart.models.registry import DEFAULT_MODEL
 from tart.retrieval.protocols import Encoder
 from tart.retrieval.result import SearchHit, SearchResult, shorten
 from tart.retrieval.searcher import Searcher

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tart.errors import ConfigError
-from tart.models import packaged
+from tart.models import DEFAULT_MODEL, packaged
 from tart.models.checkpoint import Family, read_tart_json
 from tart.retrieval.protocols import Similarity
 from tart.text_format import PRESETS
@@ -38,9 +38,6 @@ class ModelSpec(NamedTuple):
     similarity: Similarity | None
     note: str
     package: Callable[[], Path] | None = None
-
-
-DEFAULT_MODEL = "tart-mini-dual"
 
 
 def _tart_mini_dual() -> Path:

@@ -18,9 +18,9 @@ from tart.index.documents import DocumentStore
 from tart.index.sparse import SparseIndex
 from tart.instruction import Instruction
 from tart.manifest import read_manifest
+from tart.models import DEFAULT_MODEL
 from tart.models.backend import ALIKE, Backend, backend_for
 from tart.models.load import load_encoder, load_reranker
-from tart.models.registry import DEFAULT_MODEL
 from tart.retrieval.fusion import Fusion, ReciprocalRankFusion
 from tart.retrieval.protocols import Encoder, Reranker
 from tart.retrieval.result import SearchHit, SearchResult, Stage

@@ -91,8 +91,19 @@ def train(
     checkpoint = newest_checkpoint(run.work)
     with storage_errors(run.work):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if trainer.is_world_process_zero():
+    first = trainer.is_world_process_zero()
+    if args.world_size > 1:
+        _part()
+    if first:
         parts.finish()
         parts.trained.eval()
         finished_run(run, recipe, parts.model, trainer.state.log_history, parts.evaluate())
     return Path(output)
+
+
+def _part() -> None:
+    """End the processes' connection while all of them are there: one that is broken off at exit aborts."""
+    from torch import distributed
+
+    distributed.barrier()
+    distributed.destroy_process_group()
