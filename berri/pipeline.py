@@ -100,7 +100,7 @@ def collect(
         Made(built[name], kept[name], mined[name], records[built[name].source.name], drafts[name]) for name in built
     ]
     facts = {"config": config, "not_built": missing, "split": dict(split_counts), "mirror": settings.mirror is not None}
-    write_collection(output, made, dev, facts, settings.seed, overwrite=overwrite)
+    write_collection(output, made, records, dev, facts, settings.seed, overwrite=overwrite)
     shutil.rmtree(work)
     return Collection(output)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from berri.data_card import data_card
 from berri.draft import Draft
 from berri.mine import classes_of
 from berri.negatives import example_of
+from berri.steps import Step
 from tart.example import TrainingExample
 from tart.files import new_folder
 from tart.manifest import write_manifest
@@ -28,13 +29,21 @@ SKIPPED = "skipped.jsonl"
 
 
 def write_collection(
-    output: Path, made: Sequence[Made], dev: set[str], facts: dict[str, Any], seed: int, *, overwrite: bool
+    output: Path,
+    made: Sequence[Made],
+    records: Mapping[str, Step],
+    dev: set[str],
+    facts: dict[str, Any],
+    seed: int,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write the folder of a collection.
 
     Args:
         output: the folder; it appears when it is whole.
         made: the tasks with their rows.
+        records: source -> its records, also of sources of which nothing is left.
         dev: groups of the queries on the development side.
         facts: for the manifest.
         seed: of wordings and negatives.
@@ -45,8 +54,8 @@ def write_collection(
     """
     with new_folder(output, overwrite=overwrite) as folder:
         tasks = {one.card.name: _write_task(folder, one, dev, seed) for one in made}
-        removed = _write_removed(folder, made)
-        _write_skipped(folder, made)
+        removed = _write_removed(folder, records)
+        _write_skipped(folder, records)
         versions = {name: version(name) for name in ("tart-retrieval", "pyarrow", "bm25s", "faiss-cpu")}
         totals: Counter[str] = Counter()
         for one in tasks.values():
@@ -112,27 +121,22 @@ def _examples(made: Made, dev: set[str], wanted: bool, seed: int, counts: Counte
         yield example
 
 
-def _write_removed(folder: Path, made: Sequence[Made]) -> dict[str, Any]:
+def _write_removed(folder: Path, records: Mapping[str, Step]) -> dict[str, Any]:
     """Name each record that met a test collection, and count them by collection and by source."""
     by_collection: Counter[str] = Counter()
     by_source: Counter[str] = Counter()
-    seen = set()
     with (folder / REMOVED).open("w", encoding="utf-8", newline="\n") as file:
-        for one in made:
-            if one.card.source.name in seen:
-                continue
-            seen.add(one.card.source.name)
-            for row in one.records.rows():
+        for source, step in records.items():
+            for row in step.rows():
                 if "met" in row:
                     file.write(json.dumps(row["met"]) + "\n")
                     by_collection[row["met"]["collection"]] += 1
-                    by_source[one.card.source.name] += 1
+                    by_source[source] += 1
     return {"by_collection": dict(sorted(by_collection.items())), "by_source": dict(sorted(by_source.items()))}
 
 
-def _write_skipped(folder: Path, made: Sequence[Made]) -> None:
+def _write_skipped(folder: Path, records: Mapping[str, Step]) -> None:
     """Name the bad rows that were passed over, by file, line and field; no file if there were none."""
-    records = {one.card.source.name: one.records for one in made}
     rows = [
         {"source": name, "problem": row["bad"]}
         for name, step in records.items()

@@ -232,6 +232,8 @@ def test_a_task_that_loses_all_its_records_is_listed_and_the_rest_is_built(
     made = collect(tmp_path / "left", settings(mirror, against=(test,)), cards=cards)
     assert list(made.tasks) == ["papers-abstract-to-gist", "papers-abstract-to-title"]
     assert made.manifest["not_built"] == {"recipes-dish": "no record with its query and document is left"}
+    removed = [json.loads(line)["record_id"] for line in (made.folder / "removed.jsonl").read_text().splitlines()]
+    assert made.manifest["removed"]["by_source"] == {"recipes": len(dishes)} == {"recipes": len(removed)}
 
 
 def test_sources_that_are_known_to_share_texts_with_a_named_collection_are_left_out(
