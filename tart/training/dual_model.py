@@ -8,7 +8,7 @@ many: it is free to learn what the mean, held to the base's vector, has no room 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -53,7 +53,7 @@ def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat
 
 def scale_kind(model: SentenceTransformer, by: float) -> None:
     """Multiply the kind part of a widened model's vectors, before they are brought to length 1."""
-    layer = model[2].linear
+    layer = cast("nn.Linear", model[2].linear)
     content = layer.in_features // 2  # it reads the first token and the mean, each as long as the content
     with torch.no_grad():
         layer.weight[content:] *= by
