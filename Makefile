@@ -2,7 +2,7 @@
 # make demo    search Python's own standard library with instructions
 # make test    lint, types, tests, doctests, notebooks: what CI runs
 # make models  train the models that come with the project again, from the sources of their tasks
-# make bench   measure speed and memory against peers, in ten minutes; make bench_train the same of training
+# make bench   measure speed and memory against peers; make bench_train the same of training
 PYTHON ?= python3
 # Which torch. On Linux the package index serves a CUDA build; with another index set up in pip, one word picks another:
 # make setup TORCH=torch==2.13.0+cpu, or TORCH=torch==2.13.0+cu130

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import statistics
@@ -23,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +29,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads, as th
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import numpy as np
+from machine import write_json
 
 from tart.collection import Document
 from tart.demo.stdlib_corpus import stdlib_documents
 from tart.index.readers import read_documents
 from tart.models.load import load_encoder
-from tart.processor import instructions
 from tart.retrieval.searcher import Searcher
 
 
@@ -182,13 +180,8 @@ def main() -> None:
             f"{1e6 * model:.0f} in it: {other / (other + model):.1%} outside"
         )
     if options.json:
-        facts: dict[str, Any] = {
-            "machine": platform.machine(),
-            "instructions": sorted(instructions() & {"amx_bf16", "avx512_bf16", "avx512f", "avx2"}),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in ("bm25s", "faiss-cpu", "openvino", "sentence-transformers")},
-        }
-        options.json.write_text(json.dumps({**facts, **vars(options), "outcomes": found}, indent=2, default=str))
+        packages = ("bm25s", "faiss-cpu", "openvino", "sentence-transformers")
+        write_json(options.json, packages, **vars(options), outcomes=found)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import numpy as np
 import torch
+from machine import write_json
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -35,7 +33,7 @@ from tart.demo.stdlib_corpus import stdlib_documents
 from tart.index.readers import read_documents
 from tart.models.backend import lean_precision
 from tart.models.registry import locate
-from tart.processor import instructions
+from tart.processor import processor_name
 
 PACKAGES = ("numpy", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
 
@@ -136,7 +134,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     precision, reason = lean_precision()
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, lean form in {precision}: {reason}")
+    print(f"{processor_name()}, {len(os.sched_getaffinity(0))} cores, lean form in {precision}: {reason}")
     texts = texts_of(options.texts, options.documents)
     encoded = take_turns(encoders(options.model, texts), options.rounds)
     report(f"{len(texts)} documents, {options.rounds} rounds, {options.model}", encoded, len(texts), "documents")
@@ -148,15 +146,11 @@ def main() -> None:
     for name, one in ranked.items():
         print(f"{name}: {1000 * statistics.median(one['seconds']):,.0f} ms for {options.pairs} pairs")
     if options.json:
-        facts: dict[str, Any] = {
-            "machine": platform.machine(),
-            "instructions": sorted(instructions() & {"amx_bf16", "avx512_bf16", "avx512f", "avx2"}),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in PACKAGES},
+        times = {
+            kind: {name: {"seconds": one["seconds"], "cpu": one["cpu"]} for name, one in found.items()}
+            for kind, found in (("encode", encoded), ("rerank", ranked))
         }
-        for kind, found in (("encode", encoded), ("rerank", ranked)):
-            facts[kind] = {name: {"seconds": one["seconds"], "cpu": one["cpu"]} for name, one in found.items()}
-        options.json.write_text(json.dumps({**facts, **vars(options)}, indent=2, default=str))
+        write_json(options.json, PACKAGES, **vars(options), **times)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from machine import write_json
 
 DIM, DEPTH = 384, 100
 Qrels = dict[str, dict[str, int]]
@@ -163,9 +162,7 @@ def main() -> None:
         print(f"| {name} | {spread} | {memory:,.0f} | {measured[0]['nDCG@10']:.5f} |")
     if options.json:
         packages = ("beir", "faiss-cpu", "numpy", "sentence-transformers", "torch")
-        facts = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
-        facts["versions"] = {name: version(name) for name in packages}  # type: ignore[assignment]
-        options.json.write_text(json.dumps({**facts, **vars(options), "outcomes": outcomes}, indent=2, default=str))
+        write_json(options.json, packages, **vars(options), outcomes=outcomes)
 
 
 if __name__ == "__main__":

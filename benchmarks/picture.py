@@ -47,23 +47,11 @@ def clock(outcomes: dict[str, Any], name: str) -> list[float]:
 def bars(folder: Path) -> Iterator[Bar]:
     """What the JSON files say."""
     wanted = [
-        (
-            "encode",
-            "encode",
-            "tart, lean bf",
-            "sentence",
-            "Encoding documents, bfloat16, against sentence-transformers",
-        ),
-        ("encode", "encode", "tart, lean int8", "sentence", "Encoding documents, int8, against sentence-transformers"),
+        ("encode", "encode", "tart, lean bf", "sentence", "Encoding, bfloat16, against sentence-transformers"),
+        ("encode", "encode", "tart, lean int8", "sentence", "Encoding, int8, against sentence-transformers"),
         ("encode", "rerank", "tart, lean bf", "sentence", "Reranking, bfloat16, against sentence-transformers"),
         ("encode", "rerank", "tart, lean int8", "sentence", "Reranking, int8, against sentence-transformers"),
-        (
-            "start",
-            "seconds",
-            "tart search",
-            "import sentence",
-            "A whole search, against `import sentence_transformers`",
-        ),
+        ("start", "seconds", "tart search", "import sentence", "A search, against `import sentence_transformers`"),
         ("search", "outcome/exact", "batch, tart", "batch, faiss as", "Exact search, batch of 256, against faiss"),
         ("search", "outcome/exact", "one, tart", "one, faiss as", "Exact search, one query, against faiss"),
         ("build", "outcomes", "tart", "sentence", "Building an index, against the parts put together by hand"),

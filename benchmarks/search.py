@@ -16,17 +16,15 @@ the same from eight threads.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import write_json
 from rich.console import Console
 
 from tart.collection import Document, Query
@@ -242,9 +240,7 @@ def main() -> None:
             outcome["whole call"] = whole_call(Searcher(folder, searcher.encoder), queries[1::2])
             report_calls(outcome["whole call"], rows)
     if options.json:
-        facts = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
-        facts["versions"] = {name: version(name) for name in ("faiss-cpu", "numpy", "torch")}  # type: ignore[assignment]
-        options.json.write_text(json.dumps({**facts, **vars(options), "outcome": outcome}, indent=2, default=str))
+        write_json(options.json, ("faiss-cpu", "numpy", "torch"), **vars(options), outcome=outcome)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+from machine import write_json
 
 from tart.demo.stdlib_corpus import stdlib_documents
-from tart.processor import instructions
 from tart.retrieval.searcher import Searcher
 
 SEARCH = "import sys; sys.argv = ['tart', 'search', {index!r}, 'how to read a file']; from tart.cli import main; main()"
@@ -73,13 +71,8 @@ def main() -> None:
         print(f"| {name} | {' | '.join(shown)} |")
     print(f"torch was imported by tart search: {told.stderr.split()[-1]}")
     if options.json:
-        facts: dict[str, Any] = {
-            "machine": platform.machine(),
-            "instructions": sorted(instructions() & {"amx_bf16", "avx512_bf16", "avx512f", "avx2"}),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in ("openvino", "numpy", "sentence-transformers", "torch")},
-        }
-        options.json.write_text(json.dumps({**facts, **vars(options), "seconds": found}, indent=2, default=str))
+        packages = ("openvino", "numpy", "sentence-transformers", "torch")
+        write_json(options.json, packages, **vars(options), seconds=found)
 
 
 if __name__ == "__main__":

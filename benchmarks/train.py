@@ -15,16 +15,13 @@ toy world, whose texts are a few words long.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import datasets
 import torch
+from machine import write_json
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch.utils.data import Subset
@@ -208,8 +206,7 @@ def main() -> None:
     for name, values in memory.items():
         print(f"| {name} | {' | '.join(f'{value:,.0f}' for value in values)} |")
     if options.json:
-        facts: dict[str, Any] = {"machine": platform.machine(), "versions": {name: version(name) for name in PACKAGES}}
-        options.json.write_text(json.dumps({**facts, "seconds": found, "memory": memory}, indent=2))
+        write_json(options.json, PACKAGES, **vars(options), seconds=found, memory=memory)
 
 
 def report(found: dict[str, list[float]], examples: int) -> None:

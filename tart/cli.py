@@ -151,8 +151,15 @@ def tune_index(
     if plot is not None:
         load_matplotlib()  # if it is missing, that is told before the long part
     asked = None if queries is None else list(read_queries(queries))
-    settings: dict[str, Any] = {"factories": ann or (), "backend": backend}
-    tuning = tune(folder, asked, recall=recall, k=k, **settings, show_progress=True)
+    tuning = tune(
+        folder,
+        asked,
+        recall=recall,
+        k=k,
+        factories=ann or (),
+        backend=backend,  # type: ignore[arg-type]
+        show_progress=True,
+    )
     Console().print(tuning.table())
     print(f"{folder}: {tuning.chosen.summary()}")
     picture = plot or folder.with_name(f"{folder.name}.tune.png")

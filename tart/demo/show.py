@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tart.collection import Document
 from tart.demo.stdlib_corpus import KINDS, Kind, kind_of, stdlib_documents
 from tart.errors import DataError, IndexMismatch
 from tart.models import DEFAULT_MODEL
@@ -58,32 +59,30 @@ def run_demo(
     """
     from rich.console import Console
 
-    console = console or Console()
-    answers = _answers(folder, load_encoder(model, backend=backend))
+    console, log = console or Console(), Console(stderr=True)
+    documents = list(stdlib_documents())
+    counts = {kind: sum(kind_of(document.doc_id) == kind for document in documents) for kind in KINDS}
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    log.print(f"Python's standard library: {len(documents):,} documents ({listed})", highlight=False)
+
+    def answers_of(place: Path, name: str) -> list[list[SearchResult]]:
+        """For each query the results under each instruction."""
+        searcher = _open_or_build(place, load_encoder(name, backend=backend), documents, log)
+        return [[searcher.search(query, wish, k=DEPTH) for wish in INSTRUCTIONS] for query in QUERIES]
+
+    answers = answers_of(folder, model)
     for results in answers:
         console.print(comparison_table(results, console.width))
     compared = {model: answers}
     if stock is not None and stock != model:
-        compared[stock] = _answers(folder.with_name(f"{folder.name}_{stock}"), load_encoder(stock, backend=backend))
+        compared[stock] = answers_of(folder.with_name(f"{folder.name}_{stock}"), stock)
     console.print(summary_table(compared))
     for name, found in compared.items():
         console.print(summary_sentence(name, found))
 
 
-def _answers(folder: Path, encoder: Encoder) -> list[list[SearchResult]]:
-    """For each query the results under each instruction."""
-    from rich.console import Console
-
-    searcher = _open_or_build(folder, encoder, Console(stderr=True))
-    return [[searcher.search(query, wish, k=DEPTH) for wish in INSTRUCTIONS] for query in QUERIES]
-
-
-def _open_or_build(folder: Path, encoder: Encoder, log: Console) -> Searcher:
-    """The index of this very library by this model: the one in the folder if it is that, else a new one."""
-    documents = list(stdlib_documents())
-    counts = {kind: sum(kind_of(document.doc_id) == kind for document in documents) for kind in KINDS}
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
-    log.print(f"Python's standard library: {len(documents):,} documents ({listed})", highlight=False)
+def _open_or_build(folder: Path, encoder: Encoder, documents: list[Document], log: Console) -> Searcher:
+    """The index of these documents by this model: the one in the folder if it is that, else a new one."""
     if folder.exists():
         try:
             searcher = Searcher.open(folder, encoder)

@@ -106,6 +106,8 @@ class ModelSettings:
         _within("model.dropout", self.dropout, 0, 0.9)
         if self.lora_rank and self.freeze != "nothing":
             raise ConfigError(f"model.lora_rank: freezes the whole base by itself; leave out freeze = {self.freeze!r}")
+        if self.kind_scale != 1 and not self.kind_dimensions:
+            raise ConfigError("model.kind_scale: a model without kind_dimensions has no kind to scale")
         if self.freeze == "body" and not self.kind_dimensions:
             raise ConfigError("model.freeze: a frozen body leaves nothing to train without kind_dimensions")
 

@@ -15,7 +15,7 @@ from tart.models.delta import PACKED, WEIGHTS, pack_model, put_together
 from tart.models.load import load_torch_encoder
 from tart.testing import tiny_sentence_transformer
 from tart.text_format import PRESETS
-from tart.training.dual_model import build_dual
+from tart.training.dual_model import build_dual, scale_kind
 from tart.training.settings import ModelSettings
 
 
@@ -89,3 +89,28 @@ def test_a_damaged_copy_in_the_cache_is_made_anew(
     assert shipped.shipped_model("packed") == folder
     assert (folder / "model.safetensors").read_bytes() == whole
     assert (packed / PACKED).is_file()
+
+
+def test_a_trained_folder_is_shipped_under_its_name_without_its_logs(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, trained, _ = folders
+    (trained / "runs").mkdir()
+    (trained / "runs" / "events").write_text("a machine's name")
+    monkeypatch.setenv("TART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(shipped, "minilm", lambda: base)
+    for _ in range(2):  # the second takes the place of the first
+        assert shipped.ship(trained) == tmp_path / "shipped" / "trained"
+    made = shipped.shipped_model("trained")
+    assert (made / "tart.json").is_file() and not list(made.rglob("events"))
+
+
+def test_the_kind_is_scaled_and_the_content_is_not() -> None:
+    base = BiEncoder(tiny_sentence_transformer(dim=16), PRESETS["plain"], "tiny")
+    model = build_dual(base, ModelSettings(4, query_tokens=16, document_tokens=16), PRESETS["tart-dual"], "widened")
+    whole = model.encode_documents(["ab cd", "xy"])
+    scale_kind(model.model, 0.5)
+    scaled = model.encode_documents(["ab cd", "xy"])
+    for part, wanted in ((slice(1, 16), 1.0), (slice(16, None), 0.5)):  # beside the first number of the content
+        assert np.allclose(scaled[:, part] / scaled[:, :1], wanted * whole[:, part] / whole[:, :1], rtol=1e-4)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tart.collection import Document, Query
+from tart.example import Negative, NegativeKind, TrainingExample
 from tart.instruction import Instruction
 from tart.training.batch import distinct_documents, guarded, near_duplicates, relations
-from tart.training.examples import Drawn
+from tart.training.examples import Drawn, draw
+from tart.training.settings import DataSettings
 
 UNITS = {"code": "function", "title": "title", "heading": "title", "answer": "paragraph"}
 CODE, TITLE, ANSWER = (Instruction(f"Find {kind}") for kind in ("code", "a title", "an answer"))
@@ -129,3 +131,17 @@ def test_the_guard_masks_what_the_base_scores_like_the_positive() -> None:
     kept = guarded(given, scores, 0.9)
     assert names(batch, kept, 0) == {"A", "H", "T"}  # its own negative is vetted, a title is of another kind
     assert names(batch, kept, 1) == {"A", "H", "B", "T"}
+
+
+def test_of_what_is_drawn_siblings_and_copies_of_the_query_are_of_another_wish() -> None:
+    negatives = tuple(
+        Negative(document(origin), NegativeKind.UNFOLLOWING, origin)
+        for origin in ("sibling", "query", "opposite", "other-task")
+    )
+    query = Query("title:1", "query", TITLE)
+    example = TrainingExample("title:1", "title", query, (document("A"),), negatives, "a")
+    facts = {"wordings": ["Find a title"], "intent": "", "domain": "", "unit": "title"}
+    asked = draw(example, facts, DataSettings(unfollowing=4, copies=1.0, without_instruction=0.0), seed=1, epoch=0)
+    assert len(asked.wrong_kind) == 4 and set(asked.other_wish) == {"sibling", "query"}
+    plain = draw(example, facts, DataSettings(unfollowing=4, copies=1.0, without_instruction=1.0), seed=1, epoch=0)
+    assert plain.other_wish == ()
