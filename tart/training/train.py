@@ -93,17 +93,9 @@ def train(
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     first = trainer.is_world_process_zero()
     if args.world_size > 1:
-        _part()
+        trainer.part()
     if first:
         parts.finish()
         parts.trained.eval()
         finished_run(run, recipe, parts.model, trainer.state.log_history, parts.evaluate())
     return Path(output)
-
-
-def _part() -> None:
-    """End the processes' connection while all of them are there: one that is broken off at exit aborts."""
-    from torch import distributed
-
-    distributed.barrier()
-    distributed.destroy_process_group()

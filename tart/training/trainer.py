@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.evaluation import BaseEvaluator
+from torch import distributed
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainerCallback
 
@@ -177,6 +179,19 @@ class TartTrainer(SentenceTransformerTrainer):
             betas = (self.args.adam_beta1, self.args.adam_beta2)
             self.optimizer = torch.optim.AdamW([one for one in groups if one["params"]], betas=betas)
         return self.optimizer
+
+    def part(self) -> None:
+        """End the connection with the other processes, which call this too; afterwards each goes its own way.
+
+        What wraps the model goes first: taken apart later, or at exit, it waits for a connection that is gone, and the
+        process hangs or aborts.
+        """
+        distributed.barrier()
+        self.loss.model = self.model  # type: ignore[attr-defined]
+        self.model_wrapped = self.model
+        self.accelerator.free_memory()
+        gc.collect()
+        distributed.destroy_process_group()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

@@ -30,7 +30,7 @@ def together() -> Callable[..., Path]:
             )
             for rank in range(2)
         ]
-        assert [rank.wait(timeout=1800) for rank in ranks] == [0, 0]
+        assert [rank.wait(timeout=600) for rank in ranks] == [0, 0]
         return output
 
     return run
