@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tart.errors import DataError
-from tart.files import atomic_write, parse_json_object, read_lines, sha256_file
+from tart.files import atomic_write, parse_json_object, read_lines, sha256_file, sha256_once
 
 NAME = "manifest.json"
 
@@ -98,5 +98,5 @@ def verify_parts(folder: Path, manifest: dict[str, Any]) -> None:
         DataError: naming the first part that differs.
     """
     for name, facts in manifest["parts"].items():
-        if sha256_file(folder / name) != facts["sha256"]:
+        if sha256_once(folder / name) != facts["sha256"]:
             raise DataError("damaged: its sha256 is not the manifest's; build the folder again", path=folder / name)
