@@ -1,6 +1,7 @@
 """Documents a second, and pairs of a cross-encoder: tart's backends against sentence-transformers with its defaults.
 
     python benchmarks/encode.py --json encode.json
+    python benchmarks/encode.py --device cuda --documents 8192     (encoding alone, and the share of the card's peak)
 
 All contenders take turns in one process, on the same texts. Beside the time on the clock stands the time of the
 processor, which a neighbour on the same cores changes less. Without --texts, documents of Python's own standard library
@@ -32,6 +33,8 @@ from tart import Document, Query, load_encoder, load_reranker
 from tart.demo.stdlib_corpus import stdlib_documents
 from tart.index.readers import read_documents
 from tart.models.backend import lean_precision
+from tart.models.bi_encoder import BiEncoder
+from tart.models.load import load_torch_encoder
 from tart.models.registry import locate
 from tart.processor import processor_name
 
@@ -48,15 +51,15 @@ def texts_of(path: Path | None, count: int) -> list[str]:
     return list(itertools.islice(found, 0, step * count, step))
 
 
-def encoders(model: str, texts: list[str]) -> dict[str, Callable[[], Any]]:
+def encoders(model: str, texts: list[str], device: str) -> dict[str, Callable[[], Any]]:
     """Contenders of encoding."""
     _, _, folder = locate(model)
-    plain = SentenceTransformer(str(folder or model), device="cpu")
+    plain = SentenceTransformer(str(folder or model), device=device)
     contenders: dict[str, Callable[[], Any]] = {
         "sentence-transformers, defaults": lambda: plain.encode(texts, show_progress_bar=False)
     }
-    for backend in ("torch", "lean", "lean-int8"):
-        encoder = load_encoder(model, backend=backend, device="cpu" if backend == "torch" else None)  # type: ignore[arg-type]
+    for backend in ("torch", "lean", "lean-int8") if device == "cpu" else ("torch",):
+        encoder = load_encoder(model, backend=backend, device=device if backend == "torch" else None)  # type: ignore[arg-type]
         contenders[f"tart, {encoder.backend}"] = lambda encoder=encoder: encoder.encode_documents(texts)
     return contenders
 
@@ -123,6 +126,32 @@ def report(title: str, found: dict[str, dict[str, Any]], per_turn: int, what: st
         print(f"| {name} | {spread} | {times:.2f} | 1/{cpu:.2f} | {agreement(base['result'], one['result'])} |")
 
 
+def operations(model: str, texts: list[str]) -> float:
+    """Floating-point operations of encoding texts: those of the layers' products and of attention."""
+    encoder = load_torch_encoder(model, device="cpu")
+    assert isinstance(encoder, BiEncoder)
+    config = encoder.model[0].auto_model.config
+    lengths = [
+        len(one) for one in encoder.model.tokenizer(texts, truncation=True, max_length=encoder.max_tokens).input_ids
+    ]
+    weights = config.num_hidden_layers * (4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size)
+    attention = 4 * config.num_hidden_layers * config.hidden_size
+    return float(sum(2 * weights * length + attention * length**2 for length in lengths))
+
+
+def card_peak(device: str) -> float:
+    """Operations a second of a large product in bf16, the median of ten."""
+    one, two = (torch.randn(8192, 8192, device=device, dtype=torch.bfloat16) for _ in range(2))
+    taken = []
+    for _ in range(13):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        one @ two
+        torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+    return float(2 * 8192**3 / statistics.median(taken[3:]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="minilm")
@@ -131,13 +160,21 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--tokens", type=int, default=128, help="of a pair")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda: a GPU, for encoding alone")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     precision, reason = lean_precision()
     print(f"{processor_name()}, {len(os.sched_getaffinity(0))} cores, lean form in {precision}: {reason}")
     texts = texts_of(options.texts, options.documents)
-    encoded = take_turns(encoders(options.model, texts), options.rounds)
+    encoded = take_turns(encoders(options.model, texts, options.device), options.rounds)
     report(f"{len(texts)} documents, {options.rounds} rounds, {options.model}", encoded, len(texts), "documents")
+    if options.device != "cpu":
+        done, peak = operations(options.model, texts), card_peak(options.device)
+        print(f"{torch.cuda.get_device_name()}: a product of 8192 x 8192 bf16 numbers at {peak / 1e12:,.0f} TFLOP/s")
+        for name, one in encoded.items():
+            rate = done / statistics.median(one["seconds"])
+            print(f"{name}: {rate / 1e12:,.1f} TFLOP/s, {100 * rate / peak:.1f} % of that")
+        return
     with tempfile.TemporaryDirectory() as folder:
         contenders = rerankers(options.model, texts, Path(folder), options.pairs, options.tokens)
         ranked = take_turns(contenders, options.rounds)

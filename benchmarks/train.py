@@ -48,7 +48,9 @@ from tart.training.settings import DataSettings, DevelopmentSettings, DualRecipe
 from tart.training.toy import write_toy_world
 from tart.training.trainer import TartTrainer, chosen_precision, training_arguments
 
-TOKENS, NEGATIVES, BATCHES = 256, 2, (32, 128, 256)
+TOKENS, NEGATIVES = 256, 2
+GPU = torch.cuda.is_available()
+BATCHES, BUDGET = ((256, 1024, 2048), 1 << 15) if GPU else ((32, 128, 256), 2048)
 PACKAGES = ("sentence-transformers", "torch", "transformers")
 
 
@@ -70,7 +72,7 @@ def recipe_of(base: str, batch: int, steps: int, *, grad_cache: bool = False) ->
     """The plain bi-encoder with the loss that both have: contrast alone."""
     data = DataSettings(family_share=0.0, task_share=0.0, hard=1, unfollowing=1, without_instruction=0.0)
     model = ModelSettings(query_tokens=TOKENS, document_tokens=TOKENS)
-    loop = LoopSettings(steps=steps, batch_size=batch, grad_cache=grad_cache, token_budget=2048, save_every=10**6)
+    loop = LoopSettings(steps=steps, batch_size=batch, grad_cache=grad_cache, token_budget=BUDGET, save_every=10**6)
     watch = DevelopmentSettings(every=0)
     return DualRecipe("benchmark", base, "plain", data=data, model=model, loop=loop, development=watch)
 
@@ -154,19 +156,20 @@ def take_turns(data: Path, base: str, batch: int, steps: int, rounds: int) -> di
 
 
 def memory_of(data: Path, base: str, batch: int, grad_cache: bool) -> float:
-    """MiB that one loss and its gradient take above what the process had before at most."""
+    """MiB that one loss and its gradient take above what the process, or on a GPU the card, had before at most."""
     recipe = recipe_of(base, batch, 1, grad_cache=grad_cache)
     model, batches, loss = ours_of(recipe, data)
     item = batches[0]
     label = item.pop("label")
     features = [
-        {key.removeprefix(side): value for key, value in item.items() if key.startswith(side)}
+        {key.removeprefix(side): value.to(model.model.device) for key, value in item.items() if key.startswith(side)}
         for side in ("query_", "document_")
     ]
     model.model.train()
     before = _most_memory()
     bf16 = chosen_precision(recipe.loop.precision) == "bf16"
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+    label = {name: value.to(model.model.device) if torch.is_tensor(value) else value for name, value in label.items()}
+    with torch.autocast("cuda" if GPU else "cpu", dtype=torch.bfloat16, enabled=bf16):
         value = loss(features, label)
     total = value if torch.is_tensor(value) else torch.stack(list(value.values())).sum()
     total.backward()
@@ -174,6 +177,9 @@ def memory_of(data: Path, base: str, batch: int, grad_cache: bool) -> float:
 
 
 def _most_memory() -> int:
+    """KiB."""
+    if GPU:
+        return torch.cuda.max_memory_allocated() // 1024
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from tart.collection import Document
 from tart.retrieval.protocols import FloatArray
@@ -129,8 +130,8 @@ def near_duplicates(some: Sequence[Document], others: Sequence[Document]) -> Mas
         for word in one:
             number.setdefault(word, len(number))
     left, right = (_rows([words[document.doc_id] for document in side], number) for side in (some, others))
-    shared = left @ right.T
-    union = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - shared
+    shared = (left @ right.T).toarray()
+    union = np.diff(left.indptr)[:, None] + np.diff(right.indptr)[None, :] - shared
     close: Mask = shared >= LIKENESS * np.maximum(union, 1)
     return close
 
@@ -140,8 +141,8 @@ def _words(document: Document) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text)) or frozenset({text})
 
 
-def _rows(sets: Sequence[frozenset[str]], number: Mapping[str, int]) -> FloatArray:
-    rows: Any = np.zeros((len(sets), len(number)), dtype=np.float32)
-    for row, words in enumerate(sets):
-        rows[row, [number[word] for word in words]] = 1
-    return np.asarray(rows, dtype=np.float32)
+def _rows(sets: Sequence[frozenset[str]], number: Mapping[str, int]) -> csr_array:
+    """A row for each set, 1 where it has a word."""
+    columns = [number[word] for words in sets for word in words]
+    ends = np.cumsum([0, *map(len, sets)])
+    return csr_array((np.ones(len(columns), dtype=np.int32), columns, ends), shape=(len(sets), len(number)))

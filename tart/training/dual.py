@@ -12,7 +12,6 @@ from tart.models.load import load_encoder, load_torch_encoder
 from tart.models.packaged import cache_folder
 from tart.progress import progress
 from tart.seeded import text_hash
-from tart.shards import Collection
 from tart.text_format import named_format
 from tart.text_vectors import TextVectors, encode_texts
 from tart.training.examples import Examples
@@ -67,7 +66,7 @@ def _parts(recipe: DualRecipe, examples: Examples, development: DevelopmentSearc
     if recipe.loss.distill:
         batches.teacher = TeacherScores(recipe.loss.teacher, examples.collection, examples.tasks)
     if recipe.loss.needs_base:
-        batches.base = _base_vectors(recipe, batches, examples.collection)
+        batches.base = _base_vectors(recipe, batches, examples)
     loss = DualLoss(
         model.model,
         recipe.loss,
@@ -89,7 +88,7 @@ def _parts(recipe: DualRecipe, examples: Examples, development: DevelopmentSearc
     return Parts(TartTrainer, model.model, model, batches, loss, evaluate, finish)
 
 
-def _base_vectors(recipe: DualRecipe, batches: DualBatches, collection: Collection) -> BaseVectors:
+def _base_vectors(recipe: DualRecipe, batches: DualBatches, examples: Examples) -> BaseVectors:
     """The base's vectors of every text that the run will see; kept in the cache folder for other runs."""
     import torch
 
@@ -98,16 +97,31 @@ def _base_vectors(recipe: DualRecipe, batches: DualBatches, collection: Collecti
 
     base, limits = load_encoder(recipe.base), (recipe.model.query_tokens, recipe.model.document_tokens)
     base.text_format = replace(base.text_format, max_query_tokens=limits[0], max_document_tokens=limits[1])
-    queries, documents = dict[int, Query](), dict[int, Document]()
-    for step in range(recipe.loop.steps):
-        for one in batches.drawn(step):
-            queries.setdefault(text_hash(one.query.text), one.query.plain())
-            documents.update({text_hash(each.title, each.text): each for each in one.documents})
+    queries, documents = _texts_seen(recipe, batches, examples)
     name = "-".join(map(str, (recipe.seed, *limits)))
-    folder = cache_folder() / "base-vectors" / collection.manifest["sha256"][:16] / name
+    folder = cache_folder() / "base-vectors" / examples.collection.manifest["sha256"][:16] / name
     bf16 = torch.cuda.is_available() and chosen_precision(recipe.loop.precision) == "bf16"
     autocast = torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16)
     with autocast, progress("Encoding with the base", len(queries) + len(documents), "texts") as advance:
         encode_texts(folder / "queries", queries, base.encode_queries, base.model_hash, advance)
         encode_texts(folder / "documents", documents, base.encode_documents, base.model_hash, advance)
     return BaseVectors(TextVectors.open(folder / "queries"), TextVectors.open(folder / "documents"))
+
+
+def _texts_seen(
+    recipe: DualRecipe, batches: DualBatches, examples: Examples
+) -> tuple[dict[int, Query], dict[int, Document]]:
+    """Queries and documents of a run by their hashes; of a run over all examples, all that they have."""
+    queries, documents = dict[int, Query](), dict[int, Document]()
+    if recipe.loop.steps * recipe.loop.batch_size >= len(examples):
+        for text in examples.queries():
+            queries.setdefault(text_hash(text), Query("query", text))
+        for title, text in examples.documents():
+            if (key := text_hash(title, text)) not in documents:
+                documents[key] = Document("document", text, title)
+        return queries, documents
+    for step in range(recipe.loop.steps):
+        for one in batches.drawn(step):
+            queries.setdefault(text_hash(one.query.text), one.query.plain())
+            documents.update({text_hash(each.title, each.text): each for each in one.documents})
+    return queries, documents

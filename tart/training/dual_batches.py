@@ -109,6 +109,7 @@ class DualBatches(Batches):
             more.update(teacher=torch.from_numpy(scores), scored=torch.from_numpy(scored))
         return {
             "positive": torch.from_numpy(found.positive),
+            "instructed": torch.tensor([one.query.instruction is not None for one in drawn]),
             "candidate": torch.from_numpy(candidate),
             "right_kind": torch.from_numpy(found.right_kind),
             "wrong_kind": torch.from_numpy(found.wrong_kind),
@@ -125,5 +126,8 @@ class DualBatches(Batches):
         return list(found["input_ids"])
 
     def _padded(self, prefix: str, tokens: list[list[int]]) -> dict[str, torch.Tensor]:
-        padded = self._tokenizer.pad({"input_ids": tokens}, return_tensors="pt")
-        return {f"{prefix}{name}": value for name, value in padded.items()}
+        ids = np.full((len(tokens), max(map(len, tokens))), self._tokenizer.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, one in enumerate(tokens):
+            ids[row, : len(one)], mask[row, : len(one)] = one, 1
+        return {f"{prefix}input_ids": torch.from_numpy(ids), f"{prefix}attention_mask": torch.from_numpy(mask)}

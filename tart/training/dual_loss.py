@@ -7,9 +7,10 @@ Terms, each with a weight of the recipe:
    one of them (arXiv 2505.21439).
 3. wish: by the kind part alone, an instructed query tells documents of the right kind from those of a wrong one, and a
    document the queries that want its kind from those that don't.
-4. leash: the order among documents of the right kind stays the base's (KL divergence).
-5. pin: the content part of a vector stays the base's vector.
-6. distill: the scores of a query's own documents follow a cross-encoder's.
+4. level: the kind is as long as the content, and of a query without instruction nothing.
+5. leash: the order among documents of the right kind stays the base's (KL divergence).
+6. pin: the content part of a vector stays the base's vector.
+7. distill: the scores of a query's own documents follow a cross-encoder's.
 """
 
 from __future__ import annotations
@@ -93,8 +94,9 @@ class DualLoss(CachedLossMixin, nn.Module):
         Args:
             queries: shape (n, dim).
             documents: shape (m, dim).
-            labels: `positive` (n,), `candidate`, `right_kind`, `wrong_kind` (n, m); `base_queries` (n, base dim) and
-                `base_documents` (m, base dim), of length 1, where a term needs them; so `teacher` and `scored` (n, m).
+            labels: `positive`, `instructed` (n,), `candidate`, `right_kind`, `wrong_kind` (n, m); `base_queries` (n,
+                base dim) and `base_documents` (m, base dim), of length 1, where a term needs them; so `teacher` and
+                `scored` (n, m).
         """
         settings, widths = self.settings, (queries.shape[1], *self.settings.matryoshka)
         found: dict[str, Tensor] = {}
@@ -109,6 +111,8 @@ class DualLoss(CachedLossMixin, nn.Module):
         if settings.wish:
             asked, answers = (functional.normalize(one[:, self.content :], dim=1) for one in (queries, documents))
             found["wish"] = settings.wish * self._wish(asked, answers, labels)
+        if settings.level:
+            found["level"] = settings.level * self._level(queries, documents, labels["instructed"])
         if settings.pin:
             pinned = zip((queries, documents), (labels["base_queries"], labels["base_documents"]), strict=True)
             apart = [1 - functional.cosine_similarity(one[:, : self.content], base) for one, base in pinned]
@@ -142,6 +146,14 @@ class DualLoss(CachedLossMixin, nn.Module):
             apart, known = functional.softplus(against - one) * fits, fits.any(dim=1) & fails.any(dim=1)
             sides.append((apart.sum(dim=1) / fits.sum(dim=1).clamp_min(1) * known).sum() / known.sum().clamp_min(1))
         return torch.stack(sides).mean()
+
+    def _level(self, queries: Tensor, documents: Tensor, instructed: Tensor) -> Tensor:
+        """Squared distance of the kind's length, by the content's, from 1 or 0; the mean of each side, added up."""
+        asked, answers = (
+            one[:, self.content :].norm(dim=1) / one[:, : self.content].norm(dim=1) for one in (queries, documents)
+        )
+        off: Tensor = (asked - instructed.float()).square().mean() + (answers - 1).square().mean()
+        return off
 
     def _distill(self, scores: Tensor, labels: dict[str, Any]) -> Tensor:
         if self.settings.distill_form == "kl":

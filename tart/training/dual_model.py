@@ -18,7 +18,7 @@ from tart.models.bi_encoder import BiEncoder
 from tart.models.checkpoint import check_format
 from tart.text_format import TextFormat
 from tart.training.lora import add_adapter
-from tart.training.settings import ModelSettings
+from tart.training.settings import Freeze, ModelSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -45,7 +45,8 @@ def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat
     _check(base, settings)
     if settings.kind_dimensions:
         model = _widened(model, base.dim, settings)
-    _freeze(model[0], settings)
+    freeze(model[0], settings.freeze)
+    set_dropout(model[0], settings.dropout)
     if settings.lora_rank:
         add_adapter(model, settings.lora_rank)
     return BiEncoder(model, text_format, name)
@@ -60,16 +61,21 @@ def scale_kind(model: SentenceTransformer, by: float) -> None:
         layer.bias[content:] *= by
 
 
-def _freeze(body: nn.Module, settings: ModelSettings) -> None:
+def freeze(body: nn.Module, part: Freeze) -> None:
+    """Leave a part of a transformer as it is, and train the rest."""
     layers = {int(found[1]) for key, _ in body.named_parameters() if (found := _LAYER.search(key))}
     for key, weight in body.named_parameters():
         found = _LAYER.search(key)
         lower = "embeddings" in key or (found is not None and int(found[1]) < len(layers) // 2)
         frozen = {"nothing": False, "embeddings": "embeddings" in key, "lower": lower, "body": True}
-        weight.requires_grad_(not frozen[settings.freeze])
-    for module in body.modules():
+        weight.requires_grad_(not frozen[part])
+
+
+def set_dropout(model: nn.Module, probability: float) -> None:
+    """The same in all layers."""
+    for module in model.modules():
         if isinstance(module, nn.Dropout):
-            module.p = settings.dropout
+            module.p = probability
 
 
 def _check(base: BiEncoder, settings: ModelSettings) -> None:

@@ -105,6 +105,22 @@ class Examples:
             for row, group in enumerate(table.column("group").to_pylist()):
                 yield Place(name, row), group
 
+    def __len__(self) -> int:
+        return sum(map(len, self._tables.values()))
+
+    def queries(self) -> Iterator[str]:
+        """The query of each example."""
+        for table in self._tables.values():
+            yield from table.column("query").to_pylist()
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """Title and text of each document of each example."""
+        for table in self._tables.values():
+            for side in ("positives", "negatives"):
+                for chunk in table.column(side).chunks:
+                    listed = chunk.flatten()
+                    yield from zip(*(listed.field(name).to_pylist() for name in ("title", "text")), strict=True)
+
     def at(self, place: Place) -> TrainingExample:
         """The example at a place.
 

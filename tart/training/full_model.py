@@ -20,6 +20,7 @@ from tart.models.hub import hub_folder
 from tart.models.load import load_errors, load_torch_reranker, model_family
 from tart.models.registry import locate
 from tart.text_format import PRESETS, TextFormat
+from tart.training.dual_model import freeze, set_dropout
 from tart.training.full_settings import FullModelSettings
 
 
@@ -81,9 +82,8 @@ def build_full(
         reranker = CrossEncoderReranker(model, text_format, name)
     if settings.tokens > longest:
         raise CheckpointError(f"{base}: reads {longest} tokens, model.tokens wants {settings.tokens}")
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = settings.dropout
+    freeze(model, settings.freeze)
+    set_dropout(model, settings.dropout)
     return model, reranker
 
 

@@ -16,6 +16,8 @@ class FullModelSettings:
     Args:
         tokens: of a pair of query and document, special ones included; also of the finished model.
         dropout: probability, in all layers.
+        freeze: which part of the base stays as it is: "nothing", "embeddings", or "lower" (they and the lower half of
+            the layers).
 
     Raises:
         ConfigError: a value out of its range.
@@ -23,6 +25,7 @@ class FullModelSettings:
 
     tokens: int = 256
     dropout: float = 0.1
+    freeze: Literal["nothing", "embeddings", "lower"] = "nothing"
 
     def __post_init__(self) -> None:
         if self.tokens < 16:

@@ -121,6 +121,8 @@ class LossSettings:
         choose_query: weight of the contrast in the other direction: a document chooses among queries.
         wish: weight of the contrast of kinds: the kind part of an instructed query against those of documents of the
             right and of wrong kinds. Needs `model.kind_dimensions`.
+        level: weight of the distance of the kind's length from the content's, in documents and instructed queries, and
+            from 0 in queries without instruction, which want no kind. Needs `model.kind_dimensions`.
         leash: weight of the divergence from the base's own order among documents of the right kind (for queries
             without instruction: among all).
         leash_temperature: that of the leash.
@@ -141,6 +143,7 @@ class LossSettings:
     temperature: float = 0.05
     choose_query: float = 0.0
     wish: float = 0.0
+    level: float = 0.0
     leash: float = 0.0
     leash_temperature: float = 0.05
     pin: float = 0.0
@@ -155,7 +158,7 @@ class LossSettings:
         _within("loss.temperature", self.temperature, 1e-4)
         _within("loss.leash_temperature", self.leash_temperature, 1e-4)
         _within("loss.distill_temperature", self.distill_temperature, 1e-4)
-        for name in ("choose_query", "wish", "leash", "pin", "distill"):
+        for name in ("choose_query", "wish", "level", "leash", "pin", "distill"):
             _within(f"loss.{name}", getattr(self, name), 0)
         _within("loss.guard", self.guard, 0, 1)
         for dim in self.matryoshka:
@@ -273,5 +276,6 @@ class DualRecipe:
     development: DevelopmentSettings = field(default_factory=DevelopmentSettings)
 
     def __post_init__(self) -> None:
-        if self.loss.wish and not self.model.kind_dimensions:
-            raise ConfigError("loss.wish: a model without kind_dimensions has no kind to contrast")
+        for name in ("wish", "level"):
+            if getattr(self.loss, name) and not self.model.kind_dimensions:
+                raise ConfigError(f"loss.{name}: a model without kind_dimensions has no kind")

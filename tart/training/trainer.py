@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainerCallback
 
 from tart.errors import ConfigError, DataError
+from tart.files import usable_cores
 from tart.manifest import NAME, read_manifest, verify_parts, write_manifest
 from tart.training.settings import DevelopmentSettings, LoopSettings, Precision
 
@@ -87,7 +88,7 @@ def training_arguments(
         greater_is_better=True,
         load_best_model_at_end=watched,
         report_to=["tensorboard"],
-        dataloader_num_workers=4 if torch.cuda.is_available() else 0,
+        dataloader_num_workers=usable_cores() - 1 if torch.cuda.is_available() else 0,  # a GPU waits for batches else
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ and not torch.cuda.is_available() else None,

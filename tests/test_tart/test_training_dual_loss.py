@@ -32,7 +32,8 @@ def labels(**more: Any) -> dict[str, Any]:
 def terms(settings: LossSettings, similarity: Any = "dot", content: int = 2, **more: Any) -> dict[str, float]:
     model = tiny_sentence_transformer(dim=8)
     loss = DualLoss(model, settings, similarity=similarity, content=content, token_budget=64, grad_cache=False)
-    return {name: float(value) for name, value in loss.terms(QUERIES, DOCUMENTS, labels(**more)).items()}
+    documents = more.pop("documents", DOCUMENTS)
+    return {name: float(value) for name, value in loss.terms(QUERIES, documents, labels(**more)).items()}
 
 
 def log_sum(*scores: float, heat: float = 0.5) -> float:
@@ -68,6 +69,15 @@ def test_wish_tells_right_kinds_from_wrong_ones_from_both_sides() -> None:
     chooses = (math.log(2) + math.log1p((math.exp(10) + 1) / math.exp(10))) / 2
     is_chosen = (math.log1p(math.exp(10)) + math.log1p(math.exp(-10))) / 2
     assert found["wish"] == pytest.approx(2 * (chooses + is_chosen) / 2, rel=1e-5)
+
+
+def test_level_makes_the_kind_as_long_as_the_content_and_nothing_for_a_plain_query() -> None:
+    """Content is the first dimension; queries 1 | 0 and 0.6 | 0.8, documents 0.8 | 0.6, 0.5 | 1 and 1 | 0."""
+    documents = torch.tensor([[0.8, 0.6], [0.5, 1.0], [1.0, 0.0]])
+    instructed = torch.tensor([True, False])
+    found = terms(LossSettings(level=2.0), content=1, instructed=instructed, documents=documents)
+    asked, answers = (1 + (0.8 / 0.6) ** 2) / 2, (0.25**2 + 1 + 1) / 3
+    assert found["level"] == pytest.approx(2 * (asked + answers), rel=1e-5)
 
 
 def test_leash_is_the_divergence_among_documents_of_the_right_kind() -> None:

@@ -54,7 +54,7 @@ def test_changes_take_toml_values_or_bare_words_by_key_or_by_table_and_key(recip
         ("[loss]\nguard = 1.5\n", "loss.guard: wanted between 0 and 1, got 1.5"),
         ('[model]\nfreeze = "body"\n', "a frozen body leaves nothing to train"),
         ("[model]\nkind_scale = 0.5\n", "model.kind_scale: a model without kind_dimensions has no kind to scale"),
-        ("[loss]\nwish = 1.0\n", "loss.wish: a model without kind_dimensions has no kind to contrast"),
+        ("[loss]\nwish = 1.0\n", "loss.wish: a model without kind_dimensions has no kind"),
         ("[data]\ntasks = [1]\n", "wanted a list of str, found [1]"),
     ],
 )
