@@ -54,10 +54,12 @@ demo_index: | setup
 
 # Stopped and called again, it goes on. What is known of the sources and kept out goes into COLLECT, for example
 # make models COLLECT="--mirror SOURCES --offline --against TEST_COLLECTIONS"
+# Without a GPU: make models RECIPE=mini, an hour on two cores, for a model that listens less.
+RECIPE ?= mini-gpu
 models: setup
-	$(BIN)/berri collect $(COLLECT) --license open --output models/open --seed 1 --per-task 1500 \
+	$(BIN)/berri collect $(COLLECT) --license open --output models/open --seed 1 --per-task 3000 \
 		--model none
-	$(BIN)/tart train dual --recipe mini --data models/open --output models/tart-mini-dual
+	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/tart-mini-dual
 	$(BIN)/python -c "from pathlib import Path; from tart.models.shipped import ship; ship(Path('models/tart-mini-dual'))"
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.
