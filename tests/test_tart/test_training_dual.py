@@ -204,3 +204,12 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_examples(
     monkeypatch.setattr(DualLoss, "terms", lambda *args: {"contrast": torch.tensor(float("nan"), requires_grad=True)})
     with pytest.raises(DataError, match=r"the loss of step 0 is not a finite number; its examples are toy-\w+:"):
         train(world, tmp_path / "out", *SHORT)
+
+
+def test_a_run_over_all_examples_knows_the_base_of_every_text(world: Path, tmp_path: Path) -> None:
+    """Its texts aren't drawn step by step, but read from the shards: the loss is the same."""
+    changes = ("loss.pin=1.0", "batch_size=8", "log_every=1", "data.copies=0.0")
+    short = train(world, tmp_path / "short", *changes, "loop.steps=2")
+    long = train(world, tmp_path / "long", *changes, "loop.steps=200")
+    assert 200 * 8 >= sum(facts["examples"]["train"] for facts in Collection(world / "collection").tasks.values())
+    assert losses(long)[0] == pytest.approx(losses(short)[0], rel=1e-6)

@@ -183,3 +183,10 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_examples(
     monkeypatch.setattr(full_loss, "listwise", lambda scores, sizes: scores.sum()[None] * float("nan"))
     with pytest.raises(DataError, match=r"the loss of step 0 is not a finite number; its examples are toy-\w+:"):
         train(world, tmp_path / "out", *SHORT)
+
+
+def test_frozen_embeddings_stay_the_bases(world: Path, tmp_path: Path) -> None:
+    model = train(world, tmp_path / "model", *SHORT, 'freeze="embeddings"')
+    old, new = (load_file(folder / "model.safetensors") for folder in (world / "base", model))
+    kept = {name for name, weight in old.items() if torch.equal(weight, new[name])}
+    assert kept == {name for name in old if "embeddings" in name}
