@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tart.collection import Document
 from tart.errors import DataError
 from tart.index.documents import NOT_AN_ARRAY
-from tart.retrieval.protocols import Scored
+from tart.retrieval.protocols import FloatArray, Scored
 
 FOLDER = "bm25"
 SETTINGS = {"method": "lucene", "k1": 1.5, "b": 0.75}
 STEMMER, STOPWORDS = "english", "english"
 CHUNK = 16_384  # texts in memory at once
+BLOCK = 256  # scores of which the best is looked at first
 
 
 def tokenize(texts: list[str]) -> list[list[str]]:
@@ -97,9 +99,19 @@ class SparseIndex:
                 scores = self._bm25.get_scores_from_ids(known).astype(np.float32)
             except (ValueError, IndexError, TypeError) as error:
                 raise DataError(f"damaged ({error}); build the index again", path=self._path) from None
-            rows = np.flatnonzero(scores > 0)
-            if len(rows) > k:
-                rows = rows[scores[rows] >= np.partition(scores[rows], -k)[-k]]
+            rows = _best_rows(scores, k)
             rows = rows[np.argsort(-scores[rows], kind="stable")]
             found.append(Scored(scores[rows], rows.astype(np.int64)))
         return found
+
+
+def _best_rows(scores: FloatArray, k: int) -> npt.NDArray[np.int64]:
+    """The rows that score above 0 and at least what the k-th best does."""
+    blocks, lowest = len(scores) // BLOCK, np.float32(0)
+    if blocks > k:  # the best of k blocks are k rows: the k-th best of all is no lower
+        highest = scores[: blocks * BLOCK].reshape(blocks, BLOCK).max(axis=1)
+        lowest = np.partition(highest, -k)[-k]
+    rows = np.flatnonzero(scores >= lowest if lowest > 0 else scores > 0)
+    if len(rows) > k:
+        rows = rows[scores[rows] >= np.partition(scores[rows], -k)[-k]]
+    return rows

@@ -12,7 +12,7 @@ import pytest
 
 from tart.collection import Document
 from tart.errors import DataError
-from tart.index.sparse import FOLDER, SparseIndex, tokenize, write_bm25
+from tart.index.sparse import FOLDER, SparseIndex, _best_rows, tokenize, write_bm25
 
 K1, B = 1.5, 0.75
 WORDS = "fish bird river stone code python list sort parse house garden running runs the of".split()
@@ -101,6 +101,17 @@ def test_ties_at_the_end_are_all_returned(tmp_path: Path, k: int) -> None:
     (found,) = built(tmp_path, documents).search(["fish"], k)
     assert set(found.rows.tolist()) == {row for row, score in wanted.items() if score >= bound - 1e-6}
     assert len(found.rows) >= min(k, 60)
+
+
+@pytest.mark.parametrize("count", [1, 300, 5_000, 20_001])
+@pytest.mark.parametrize("k", [1, 7, 50])
+def test_the_best_rows_are_those_of_a_sort(count: int, k: int) -> None:
+    chance = np.random.default_rng(count + k)
+    scores = np.round(chance.random(count) * chance.integers(0, 2, count), 2).astype(np.float32)  # ties and zeros
+    order = np.sort(scores)[::-1]
+    lowest = order[min(k, count) - 1]
+    wanted = np.flatnonzero((scores >= lowest) & (scores > 0))
+    assert _best_rows(scores, k).tolist() == wanted.tolist()
 
 
 def test_results_do_not_depend_on_the_order_of_documents(tmp_path: Path) -> None:
