@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 CHECKPOINT = "tart-checkpoint/1"
+MOST_WORKERS = 16  # processes that make batches, so that a GPU needn't wait for them
 Evaluate = Callable[[], Mapping[str, float]]
 
 
@@ -88,7 +89,7 @@ def training_arguments(
         greater_is_better=True,
         load_best_model_at_end=watched,
         report_to=["tensorboard"],
-        dataloader_num_workers=usable_cores() - 1 if torch.cuda.is_available() else 0,  # a GPU waits for batches else
+        dataloader_num_workers=min(usable_cores() - 1, MOST_WORKERS) if torch.cuda.is_available() else 0,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ and not torch.cuda.is_available() else None,
