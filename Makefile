@@ -54,8 +54,8 @@ demo_index: | setup
 
 # Stopped and called again, it goes on. What is known of the sources and kept out goes into COLLECT, for example
 # make models COLLECT="--mirror SOURCES --offline --against TEST_COLLECTIONS"
-# Without a GPU: make models RECIPE=mini, an hour on two cores, for a model that listens less.
-RECIPE ?= mini-gpu
+# With a GPU this is the recipe of the shipped model; without one, mini: an hour on two cores, and a model that listens less.
+RECIPE ?= $(if $(wildcard /dev/nvidia0),mini-gpu,mini)
 models: setup
 	$(BIN)/berri collect $(COLLECT) --license open --output models/open --seed 1 --per-task 3000 \
 		--model none

@@ -1,7 +1,7 @@
 """Documents a second, and pairs of a cross-encoder: tart's backends against sentence-transformers with its defaults.
 
     python benchmarks/encode.py --json encode.json
-    python benchmarks/encode.py --device cuda --documents 8192     (encoding alone, and the share of the card's peak)
+    python benchmarks/encode.py --device cuda --documents 4096     (encoding alone, and the share of the card's peak)
 
 All contenders take turns in one process, on the same texts. Beside the time on the clock stands the time of the
 processor, which a neighbour on the same cores changes less. Without --texts, documents of Python's own standard library

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 CHECKPOINT = "tart-checkpoint/1"
-MOST_WORKERS = 16  # processes that make batches, so that a GPU needn't wait for them
+MOST_WORKERS = 16  # more of them make batches faster than a GPU takes them
 Evaluate = Callable[[], Mapping[str, float]]
 
 
@@ -89,12 +89,18 @@ def training_arguments(
         greater_is_better=True,
         load_best_model_at_end=watched,
         report_to=["tensorboard"],
-        dataloader_num_workers=min(usable_cores() - 1, MOST_WORKERS) if torch.cuda.is_available() else 0,
+        dataloader_num_workers=_workers() if torch.cuda.is_available() else 0,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ and not torch.cuda.is_available() else None,
         disable_tqdm=False,
     )
+
+
+def _workers() -> int:
+    """Processes that make batches for a GPU; those of one machine that train together share its cores."""
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(min(usable_cores() // sharing - 1, MOST_WORKERS), 0)
 
 
 class TartTrainer(SentenceTransformerTrainer):

@@ -138,3 +138,14 @@ def test_no_gpu_where_the_recipe_wants_one(world: Path, tmp_path: Path) -> None:
         ConfigError, match=r"made for a GPU, and there is none; take mini or mini-full, .* or loop\.gpu"
     ):
         train(world, tmp_path, "loop.gpu=true")
+
+
+@pytest.mark.parametrize(("cores", "sharing", "wanted"), [(1, 1, 0), (8, 1, 7), (8, 4, 1), (128, 1, 16), (128, 8, 15)])
+def test_processes_of_one_machine_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, sharing: int, wanted: int
+) -> None:
+    from tart.training import trainer
+
+    monkeypatch.setattr(trainer, "usable_cores", lambda: cores)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(sharing))
+    assert trainer._workers() == wanted
