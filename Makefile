@@ -52,14 +52,20 @@ bench_train: setup
 demo_index: | setup
 	$(BIN)/tart demo
 
-# Stopped and called again, it goes on. What is known of the sources and kept out goes into COLLECT, for example
-# make models COLLECT="--mirror SOURCES --offline --against TEST_COLLECTIONS"
-# With a GPU this is the recipe of the shipped model; without one, mini: an hour on two cores, and a model that listens less.
+# Stopped and called again, it goes on. SOURCES holds what is known of the sources (one folder for each), and gets the
+# wheels whose code one of them is; what else there is to say goes into COLLECT, for example
+# make models SOURCES=sources COLLECT="--offline --against TEST_COLLECTIONS"
+# With a GPU the first half is that of the shipped model; without one, mini: an hour on two cores, and it listens less.
 RECIPE ?= $(if $(wildcard /dev/nvidia0),mini-gpu,mini)
+SOURCES ?= models/sources
+WHEELS := $(shell sed -n 's/^name = "\(.*\)-\([0-9.]*\)-py.*whl"/\1==\2/p' berri/cards/python_packages.toml)
 models: setup
-	$(BIN)/berri collect $(COLLECT) --license open --output models/open --seed 1 --per-task 3000 \
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.10 --abi none \
+		--platform any --dest $(SOURCES)/python_packages $(WHEELS)
+	$(BIN)/berri collect --mirror $(SOURCES) $(COLLECT) --license open --output models/open --seed 1 --per-task 3000 \
 		--model none
-	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/tart-mini-dual
+	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/first
+	$(BIN)/tart train dual --recipe mini-more --data models/open --output models/tart-mini-dual model.start=models/first
 	$(BIN)/python -c "from pathlib import Path; from tart.models.shipped import ship; ship(Path('models/tart-mini-dual'))"
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -199,26 +200,34 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or write_toy_world(Path(folder) / "toy", train=400).folder
-        found = take_turns(data, options.model, options.batch, options.steps, options.rounds)
-        report(found, options.batch * options.steps)
         command = [sys.executable, __file__, "--data", str(data), "--model", options.model, "--memory"]
-        memory: dict[str, list[float]] = {}
+        memory: dict[str, list[float | None]] = {}
         for name, flag in (("GradCache", "1"), ("without", "0")):
             for batch in BATCHES:
-                done = subprocess.run([*command, str(batch), flag], stdout=subprocess.PIPE, text=True, check=True)
-                memory.setdefault(name, []).append(float(done.stdout.splitlines()[-1]))
-    print(f"\n| memory of a step above the start, MiB | {' | '.join(f'batch {size}' for size in BATCHES)} |")
-    print(f"|---{'|---' * len(BATCHES)}|")
-    for name, values in memory.items():
-        print(f"| {name} | {' | '.join(f'{value:,.0f}' for value in values)} |")
+                done = subprocess.run([*command, str(batch), flag], stdout=subprocess.PIPE, text=True)
+                memory.setdefault(name, []).append(_measured(done))
+        print(f"| memory of a step above the start, MiB | {' | '.join(f'batch {size}' for size in BATCHES)} |")
+        print(f"|---{'|---' * len(BATCHES)}|")
+        for name, values in memory.items():
+            shown = (f"{value:,.0f}" if value is not None else "more than there is" for value in values)
+            print(f"| {name} | {' | '.join(shown)} |", flush=True)
+        found = take_turns(data, options.model, options.batch, options.steps, options.rounds)
+    report(found, options.batch * options.steps)
     if options.json:
         write_json(options.json, PACKAGES, **vars(options), seconds=found, memory=memory)
+
+
+def _measured(done: subprocess.CompletedProcess[str]) -> float | None:
+    """What a child measured; None if the system killed it, because memory was out."""
+    if done.returncode not in (0, -signal.SIGKILL):
+        sys.exit(done.returncode)
+    return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 
 
 def report(found: dict[str, list[float]], examples: int) -> None:
     """Print the table of speed."""
     base = statistics.median(found["sentence-transformers, defaults"])
-    print("| | examples a second, median (range) | times the defaults | seconds of each turn |\n|---|---|---|---|")
+    print("\n| | examples a second, median (range) | times the defaults | seconds of each turn |\n|---|---|---|---|")
     for name, taken in found.items():
         rates = sorted(examples / one for one in taken)
         spread = f"{statistics.median(rates):.1f} ({rates[0]:.1f} to {rates[-1]:.1f})"

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -95,7 +96,7 @@ class SourceFiles:
             raise DataError(f"not UTF-8 (byte {error.start + 1})", path=self.folder / name) from None
 
     def members(self, name: str, pattern: str = "*") -> Iterator[tuple[str, bytes]]:
-        """(path inside, content) of each file in a tar archive that fits a pattern, in the archive's order.
+        """(path inside, content) of each file in a tar archive or a wheel that fits a pattern, in the archive's order.
 
         Nothing is written to the disk.
 
@@ -105,24 +106,40 @@ class SourceFiles:
         """
         path = self.folder / name
         try:
-            with tarfile.open(path, "r:*") as archive:
-                for member in archive:
-                    inside = PurePosixPath(member.name)
-                    if member.isdir():
-                        continue
-                    if inside.is_absolute() or ".." in inside.parts:
-                        raise DataError(f"refused: member {member.name!r} points outside the archive", path=path)
-                    if not member.isreg():
-                        raise DataError(f"refused: member {member.name!r} is a link or a device", path=path)
-                    if member.size > MOST_BYTES:
-                        raise DataError(f"refused: member {member.name!r} has {member.size:,} bytes", path=path)
-                    file = archive.extractfile(member)
-                    if file is not None and inside.match(pattern):
-                        yield member.name, file.read()
+            yield from (_in_wheel if path.suffix == ".whl" else _in_tar)(path, pattern)
         except FileNotFoundError:
             raise DataError("no such file", path=path) from None
-        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-            raise DataError(f"no whole tar archive ({error})", path=path) from None
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
+            raise DataError(f"no whole archive ({error})", path=path) from None
+
+
+def _in_tar(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path, "r:*") as archive:
+        for member in archive:
+            if member.isdir():
+                continue
+            _check_member(path, member.name, member.size)
+            if not member.isreg():
+                raise DataError(f"refused: member {member.name!r} is a link or a device", path=path)
+            file = archive.extractfile(member)
+            if file is not None and PurePosixPath(member.name).match(pattern):
+                yield member.name, file.read()
+
+
+def _in_wheel(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            _check_member(path, member.filename, member.file_size)
+            if PurePosixPath(member.filename).match(pattern):
+                yield member.filename, archive.read(member)
+
+
+def _check_member(path: Path, name: str, size: int) -> None:
+    inside = PurePosixPath(name)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise DataError(f"refused: member {name!r} points outside the archive", path=path)
+    if size > MOST_BYTES:
+        raise DataError(f"refused: member {name!r} has {size:,} bytes", path=path)
 
 
 class _Limited(io.RawIOBase):

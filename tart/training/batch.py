@@ -32,7 +32,8 @@ class Relations(NamedTuple):
         candidate: shape (n, m): the positive, and what is wrong for sure.
         right_kind: shape (n, m): what is of the kind that the instruction wants, right or wrong; all without one.
         wrong_kind: shape (n, m): what is surely of a kind that the instruction doesn't want: right for the same query
-            under another one, a copy of the query, or of tasks that all have another unit; none without an instruction.
+            under another one, a copy of the query, or of tasks that all have another unit ("Java code" may be "code");
+            none without an instruction.
         own: shape (n, m): the query's own negatives and positive, vetted when they were collected.
     """
 
@@ -96,14 +97,23 @@ def _of_other_units(
     drawn: Sequence[Drawn], kinds: Mapping[str, set[int]], units: Mapping[str, str], shape: tuple[int, int]
 ) -> Mask:
     of_unit: dict[str, Mask] = {}
-    for task, columns in kinds.items():
-        of_unit.setdefault(units.get(task, task), np.zeros(shape[1], np.bool_))[list(columns)] = True
+    for task, some in kinds.items():
+        of_unit.setdefault(units.get(task, task), np.zeros(shape[1], np.bool_))[list(some)] = True
     placed: Mask = np.logical_or.reduce(list(of_unit.values()))
     found = np.zeros(shape, np.bool_)
     for row, one in enumerate(drawn):
         if one.query.instruction is not None:
-            found[row] = placed & ~of_unit[units.get(one.task, one.task)]
+            wanted = units.get(one.task, one.task)
+            found[row] = placed
+            for unit, columns in of_unit.items():
+                if _nested(unit, wanted):
+                    found[row] &= ~columns
     return found
+
+
+def _nested(one: str, other: str) -> bool:
+    """Whether one unit may be the other: "Java code" is code, and code can be in Java."""
+    return f" {one}".endswith(f" {other}") or f" {other}".endswith(f" {one}")
 
 
 def guarded(found: Relations, base_scores: FloatArray, share: float) -> Mask:

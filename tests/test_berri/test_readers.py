@@ -120,7 +120,7 @@ def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no whole tar archive"):
+    with pytest.raises(DataError, match="no whole archive"):
         list(source(tmp_path, raw__tar=b"not a tar").members("raw.tar"))
 
 

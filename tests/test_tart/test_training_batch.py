@@ -11,7 +11,14 @@ from tart.training.batch import distinct_documents, guarded, near_duplicates, re
 from tart.training.examples import Drawn, draw
 from tart.training.settings import DataSettings
 
-UNITS = {"code": "function", "title": "title", "heading": "title", "answer": "paragraph"}
+UNITS = {
+    "code": "function",
+    "title": "title",
+    "heading": "title",
+    "answer": "paragraph",
+    "java": "Java function",
+    "lisp": "Lisp function",
+}
 CODE, TITLE, ANSWER = (Instruction(f"Find {kind}") for kind in ("code", "a title", "an answer"))
 
 
@@ -120,6 +127,13 @@ def test_wrong_kind_is_another_unit_and_another_wish_never_what_may_be_right() -
     assert names(batch, found(batch, title={"code"}).wrong_kind, 0) == {"S", "E"}
     assert names(batch, found(batch).wrong_kind, 2) == {"A", "H", "B", "E"}
     assert names(batch, found(batch).wrong_kind, 4) == set()
+
+
+def test_a_unit_within_another_is_neither_wrong_nor_surely_right() -> None:
+    batch = [drawn("code", "a", "A"), drawn("java", "b", "B"), drawn("lisp", "c", "C"), drawn("title", "d", "D")]
+    given = found(batch)
+    assert names(batch, given.wrong_kind, 0) == {"D"} and names(batch, given.right_kind, 0) == {"A"}
+    assert names(batch, given.wrong_kind, 1) == {"C", "D"}
 
 
 def test_the_guard_masks_what_the_base_scores_like_the_positive() -> None:
