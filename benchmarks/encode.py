@@ -174,6 +174,7 @@ def main() -> None:
         for name, one in encoded.items():
             rate = done / statistics.median(one["seconds"])
             print(f"{name}: {rate / 1e12:,.1f} TFLOP/s, {100 * rate / peak:.1f} % of that")
+        write_times(options, {"encode": encoded})
         return
     with tempfile.TemporaryDirectory() as folder:
         contenders = rerankers(options.model, texts, Path(folder), options.pairs, options.tokens)
@@ -182,11 +183,16 @@ def main() -> None:
     report(title, ranked, options.pairs, "pairs")
     for name, one in ranked.items():
         print(f"{name}: {1000 * statistics.median(one['seconds']):,.0f} ms for {options.pairs} pairs")
+    write_times(options, {"encode": encoded, "rerank": ranked})
+
+
+def write_times(options: argparse.Namespace, measured: dict[str, dict[str, Any]]) -> None:
+    """The seconds of every turn, if --json says where."""
+    times = {
+        kind: {name: {"seconds": one["seconds"], "cpu": one["cpu"]} for name, one in found.items()}
+        for kind, found in measured.items()
+    }
     if options.json:
-        times = {
-            kind: {name: {"seconds": one["seconds"], "cpu": one["cpu"]} for name, one in found.items()}
-            for kind, found in (("encode", encoded), ("rerank", ranked))
-        }
         write_json(options.json, PACKAGES, **vars(options), **times)
 
 

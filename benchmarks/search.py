@@ -10,7 +10,8 @@ between the two. The queries are real texts, encoded by the model of the index: 
 Exact: a batch of 256 queries and single ones, turns interleaved, against `faiss.IndexFlatIP` as installed and with its
 BLAS threshold mended; beside it how fast this machine reads memory, measured in the same minutes. Approximate: `tart
 tune` on half of the queries, then the other half through `Searcher.search`, one by one, query encoding included, and
-the same from eight threads.
+the same from eight threads. Hybrid: each query through the index of `--index`, dense, hybrid and sparse in turns, and
+through bm25s alone as it is installed.
 """
 
 from __future__ import annotations
@@ -199,6 +200,40 @@ def whole_call(searcher: Searcher, queries: Sequence[Query]) -> dict[str, Any]:
     }
 
 
+def in_turns(index: Path, searcher: Searcher, queries: Sequence[Query]) -> dict[str, list[float]]:
+    """Milliseconds of each `search()` in every mode, query encoding included, and of bm25s on the same texts."""
+    import bm25s
+    import Stemmer
+
+    stemmer, plain = Stemmer.Stemmer("english"), bm25s.BM25.load(index / "bm25", load_corpus=False)
+
+    def peer(query: Query) -> None:
+        words = bm25s.tokenize([query.text], stopwords="english", stemmer=stemmer, show_progress=False)
+        plain.retrieve(words, k=K, show_progress=False)
+
+    ways: dict[str, Callable[[Query], object]] = {
+        mode: lambda query, mode=mode: searcher.search(query.text, query.instruction, K, mode=mode)  # type: ignore[misc]
+        for mode in ("dense", "hybrid", "sparse")
+    }
+    ways["bm25s alone"] = peer
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for number, query in enumerate([*queries[:20], *queries]):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way(query)
+            if number >= 20:
+                taken[name].append(1000 * (time.perf_counter() - started))
+    return taken
+
+
+def report_turns(taken: dict[str, list[float]], rows: int) -> None:
+    print(f"\none query at a time, {rows:,} documents, {len(taken['dense'])} queries, in turns")
+    print("| | p50, ms | p99, ms | p50 against dense |\n|---|---|---|---|")
+    for name, one in taken.items():
+        ratio = np.median(one) / np.median(taken["dense"])
+        print(f"| {name} | {np.median(one):.1f} | {np.quantile(one, 0.99):.1f} | {ratio:.2f} |")
+
+
 def report_calls(outcome: dict[str, Any], rows: int) -> None:
     print(f"\none `search()` call, query encoding included, {rows:,} documents, {outcome['queries']} other queries")
     print("| | p50, ms | p99, ms |\n|---|---|---|")
@@ -220,7 +255,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--ann", action="append", help="a factory string that is tried; repeatable")
-    parser.add_argument("--only", choices=["exact", "approximate"])
+    parser.add_argument("--only", choices=["exact", "approximate", "hybrid"])
     parser.add_argument("--folder", type=Path, help="keep the large index here, and use it again")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -230,15 +265,19 @@ def main() -> None:
         queries = list(read_queries(options.queries)) if options.queries else titles(options.index, 400)
         rows, dim = searcher.dense.index.vectors.shape
         outcome: dict[str, Any] = {}
-        if options.only != "approximate":
+        if options.only in (None, "exact"):
             outcome["exact"] = exact(folder, searcher.encoder.encode_queries(queries), options.rounds)
             report_exact(outcome["exact"], rows, dim)
-        if options.only != "exact":
+        if options.only in (None, "approximate"):
             tuned = tune(folder, queries[::2], recall=options.recall, factories=options.ann or (), show_progress=True)
             Console(width=110).print(tuned.table())
             outcome["trials"] = [{**trial._asdict(), "setting": trial.label} for trial in tuned.trials]
             outcome["whole call"] = whole_call(Searcher(folder, searcher.encoder), queries[1::2])
             report_calls(outcome["whole call"], rows)
+        if options.only in (None, "hybrid"):
+            small = Searcher.open(options.index)
+            outcome["modes"] = in_turns(options.index, small, queries)
+            report_turns(outcome["modes"], len(small.documents))
     if options.json:
         write_json(options.json, ("faiss-cpu", "numpy", "torch"), **vars(options), outcome=outcome)
 

@@ -52,6 +52,7 @@ from tart.training.trainer import TartTrainer, chosen_precision, training_argume
 TOKENS, NEGATIVES = 256, 2
 GPU = torch.cuda.is_available()
 BATCHES, BUDGET = ((256, 1024, 2048), 1 << 15) if GPU else ((32, 128, 256), 2048)
+OUT_OF_MEMORY = 70  # how a child ends for which a card has too little
 PACKAGES = ("sentence-transformers", "torch", "transformers")
 
 
@@ -196,7 +197,10 @@ def main() -> None:
     parser.add_argument("--memory", nargs=2, type=int, help=argparse.SUPPRESS)  # batch, GradCache: in a child process
     options = parser.parse_args()
     if options.memory:
-        print(memory_of(options.data, options.model, options.memory[0], bool(options.memory[1])))
+        try:
+            print(memory_of(options.data, options.model, options.memory[0], bool(options.memory[1])))
+        except torch.OutOfMemoryError:  # of a card
+            sys.exit(OUT_OF_MEMORY)
         return
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or write_toy_world(Path(folder) / "toy", train=400).folder
@@ -218,8 +222,8 @@ def main() -> None:
 
 
 def _measured(done: subprocess.CompletedProcess[str]) -> float | None:
-    """What a child measured; None if the system killed it, because memory was out."""
-    if done.returncode not in (0, -signal.SIGKILL):
+    """What a child measured; None if memory was out, for which the system kills it."""
+    if done.returncode not in (0, -signal.SIGKILL, OUT_OF_MEMORY):
         sys.exit(done.returncode)
     return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -109,7 +111,7 @@ class SourceFiles:
             yield from (_in_wheel if path.suffix == ".whl" else _in_tar)(path, pattern)
         except FileNotFoundError:
             raise DataError("no such file", path=path) from None
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             raise DataError(f"no whole archive ({error})", path=path) from None
 
 
@@ -129,9 +131,16 @@ def _in_tar(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
 def _in_wheel(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            if member.is_dir():
+                continue
             _check_member(path, member.filename, member.file_size)
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise DataError(f"refused: member {member.filename!r} is a link or a device", path=path)
+            if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(f"refused: member {member.filename!r} is encrypted or packed unusually", path=path)
             if PurePosixPath(member.filename).match(pattern):
-                yield member.filename, archive.read(member)
+                with archive.open(member) as file:
+                    yield member.filename, file.read(member.file_size)  # no more than it says, whatever it holds
 
 
 def _check_member(path: Path, name: str, size: int) -> None:

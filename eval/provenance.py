@@ -23,6 +23,8 @@ PACKAGES = (
     "torch",
     "transformers",
     "sentence-transformers",
+    "tokenizers",
+    "openvino",
     "faiss-cpu",
     "bm25s",
     "numpy",

@@ -1,7 +1,7 @@
 """evaluate: tasks, systems and instruction conditions in, a Report out. One straight line.
 
-Every search is written to a run file as soon as it is done, and every vector stands in the embedding cache: an
-evaluation that was interrupted goes on from there when it is started again.
+Every search is written to a run file as soon as it is done, so that none is lost, and every vector stands in the
+embedding cache: an evaluation that was interrupted encodes nothing again, and searches anew.
 """
 
 from __future__ import annotations

@@ -162,8 +162,12 @@ class RerankSystem(System):
         return Run(hits, min(k, candidates.depth))
 
     def facts(self) -> dict[str, Any]:
-        """Those of the first stage, and name and text format of the cross-encoder."""
-        second = {"reranker": self.reranker.name, "reranker_text_format": self.reranker.text_format.to_dict()}
+        """Those of the first stage, and name, backend and text format of the cross-encoder."""
+        second = {
+            "reranker": self.reranker.name,
+            "reranker_backend": getattr(self.reranker, "backend", None),
+            "reranker_text_format": self.reranker.text_format.to_dict(),
+        }
         return {**self.first.facts(), "model": self.name, "retrieval": self.retrieval, **second}
 
 

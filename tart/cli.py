@@ -55,7 +55,7 @@ def index(
 ) -> None:
     """Build an index of a corpus."""
     from tart.index.approximate import new_index
-    from tart.models.backend import lean_precision
+    from tart.models.backend import choose_backend, lean_precision
     from tart.models.load import load_encoder
     from tart.retrieval.searcher import Searcher
     from tart.retrieval.tuning import tune
@@ -65,7 +65,8 @@ def index(
         new_index(ann, encoder.dim)  # a wrong string is told before the long part
     searcher = Searcher.build(corpus, encoder, output, overwrite=overwrite, show_progress=True)
     made_by = searcher.encoder.backend
-    _say(f"{model} ran on {made_by}" + (f": {lean_precision()[1]}" if made_by.startswith("lean") else ""))
+    reason = lean_precision()[1] if made_by.startswith("lean") else choose_backend(backend).reason
+    _say(f"{model} ran on {made_by}: {reason}")
     facts = searcher.manifest
     if facts["cut_documents"]:
         _say(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from berri.files import SourceFiles
 from berri.readers.registry import reader
 from berri.record import Row, Rows
+from tart.errors import DataError
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -29,15 +30,18 @@ def read_python_wheels(files: SourceFiles) -> Rows:
         for path, content in files.members(name, "*.py"):
             if _NOT_ITS_OWN.search(path):
                 continue
-            text = files.decode(content, path)
             try:
+                text = files.decode(content, path)
                 with warnings.catch_warnings():  # of escapes in other people's strings
                     warnings.simplefilter("ignore")
                     tree = ast.parse(text)
-            except (SyntaxError, ValueError) as error:
+            except DataError as error:
+                files.bad(error.problem, path)
+                continue
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 files.bad(f"no Python of this version ({error})", path)
                 continue
-            lines = text.splitlines()
+            lines = re.split(r"\r\n?|\n", text)  # as the parser counts them
             for node in ast.walk(tree):
                 if isinstance(node, Function) and not node.name.startswith("_"):
                     yield from _row(node, lines)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tart.index.rounded import ROWS, UNIT, Candidates, Rounded
+from tart.processor import bfloat16_instruction
 from tart.retrieval.protocols import FloatArray
 
 if TYPE_CHECKING:
@@ -27,19 +26,9 @@ WORTH = 1 << 21  # pairs of a row and a query, below which it isn't faster
 WORTH_LOADING = 1 << 28  # below which loading torch, where nothing has yet, costs more than it saves
 
 
-@lru_cache(maxsize=1)
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 numbers; told by Linux alone, elsewhere it isn't relied on."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
 def worth_scanning(pairs: int) -> bool:
     """Whether `scan` is the fast way to score so many pairs of a row and a query."""
-    return pairs >= (WORTH if "torch" in sys.modules else WORTH_LOADING) and has_bfloat16()
+    return pairs >= (WORTH if "torch" in sys.modules else WORTH_LOADING) and bfloat16_instruction() is not None
 
 
 def scan(vectors: FloatArray, rounded: Rounded | None, queries: FloatArray, count: int) -> Candidates:

@@ -16,7 +16,10 @@ NO_LIMIT = 10**9  # tokens, of a model that reads texts of any length
 Inputs = TypeVar("Inputs")
 Output = TypeVar("Output")
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|can(not|'t) allocate|bad[ _]alloc|failed to allocate", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"out[ _]of[ _](host[ _])?memory|can(not|'t) allocate|bad[ _]alloc|failed to allocate|STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
+)
 
 
 class Budget:

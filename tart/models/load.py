@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tart.errors import CheckpointError, ConfigError, StorageError, TartError
 from tart.files import parse_json_object
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tart.models.lean import LeanEncoder, LeanReranker
 
 logger = logging.getLogger(__name__)
+
+M = TypeVar("M")
 
 
 def load_encoder(
@@ -59,12 +61,13 @@ def load_encoder(
     384
     """
     found = _find(name, ("bi-encoder",), "load_encoder", text_format)
-    form = _lean_form(found, backend, device)
-    if form is None:
-        return _torch_encoder(found, device)
-    from tart.models.lean import LeanEncoder
 
-    return LeanEncoder(form, found.text_format or _format_of_prompts(form.facts["prompts"]), found.name)
+    def lean(form: LeanForm) -> LeanEncoder:
+        from tart.models.lean import LeanEncoder
+
+        return LeanEncoder(form, found.text_format or _format_of_prompts(form.facts["prompts"]), found.name)
+
+    return _on_lean(found, backend, device, lean) or _torch_encoder(found, device)
 
 
 def load_reranker(
@@ -88,12 +91,13 @@ def load_reranker(
         DownloadError: a hub id, and the hub can't be reached.
     """
     found = _find(name, ("cross-encoder", "enc-t5"), "load_reranker", text_format)
-    form = _lean_form(found, backend, device)
-    if form is None:
-        return _torch_reranker(found, device)
-    from tart.models.lean import LeanReranker
 
-    return LeanReranker(form, found.text_format or PRESETS["plain"], found.name)
+    def lean(form: LeanForm) -> LeanReranker:
+        from tart.models.lean import LeanReranker
+
+        return LeanReranker(form, found.text_format or PRESETS["plain"], found.name)
+
+    return _on_lean(found, backend, device, lean) or _torch_reranker(found, device)
 
 
 def load_torch_encoder(
@@ -121,6 +125,8 @@ def describe_backend(name: str | os.PathLike[str]) -> dict[str, str | None]:
     said: dict[str, str | None] = {"backend": choice.backend, "why": choice.reason, "lean_form": None}
     if choice.backend == "torch":
         return said
+    if (spec and spec.family == "enc-t5") or (not spec and folder and model_family(folder) == "enc-t5"):
+        return {**said, "backend": "torch", "why": "EncT5 has no lean form"}
     precision, reason = lean_precision()
     said |= {"backend": f"lean {precision}", "why": f"{choice.reason}; {reason}"}
     if folder is None:
@@ -134,8 +140,8 @@ def describe_backend(name: str | os.PathLike[str]) -> dict[str, str | None]:
     return said
 
 
-def _lean_form(found: _Found, backend: Backend, device: str | None) -> LeanForm | None:
-    """The model's lean form if that is what it should run on."""
+def _on_lean(found: _Found, backend: Backend, device: str | None, load_form: Callable[[LeanForm], M]) -> M | None:
+    """The model in its lean form, if that is what it should run on; where nobody asked for it, and it fails, None."""
     chosen = choose_backend(backend, device).backend
     if chosen == "torch":
         return None
@@ -144,8 +150,8 @@ def _lean_form(found: _Found, backend: Backend, device: str | None) -> LeanForm 
             raise NoLeanForm("EncT5 has no lean form")
         load = _torch_encoder if found.family == "bi-encoder" else _torch_cross_encoder
         form = get_form(found.name, found.folder, found.similarity, lambda: load(found, "cpu"))
-        return get_int8_form(found.name, form) if chosen == "lean-int8" else form
-    except (NoLeanForm, StorageError) as error:
+        return load_form(get_int8_form(found.name, form) if chosen == "lean-int8" else form)
+    except (CheckpointError, ImportError, StorageError) as error:
         if backend != "auto":
             raise
         logger.warning("%s: runs on torch: %s", found.name, error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import struct
 import zipfile
 from pathlib import Path
 
@@ -78,6 +80,36 @@ def test_tests_and_bundled_packages_are_left_out(tmp_path: Path) -> None:
 def test_a_file_that_is_no_python_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"shapes/bad\.py: no Python of this version"):
         rows(wheel(tmp_path, shapes__bad="def ("))
+
+
+def test_form_feeds_and_other_line_ends_shift_nothing(tmp_path: Path) -> None:
+    text = SHAPES.replace("class Box", "\f\nclass Box").replace("\n", "\r\n")
+    assert rows(wheel(tmp_path, shapes__box=text)) == rows(wheel(tmp_path, shapes__box=SHAPES))
+
+
+def test_what_is_no_plain_member_is_refused(tmp_path: Path) -> None:
+    files = wheel(tmp_path, shapes__box=SHAPES)
+    path = tmp_path / files.names[0]
+    link = zipfile.ZipInfo("shapes/link.py")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(DataError, match="is a link or a device"):
+        rows(files)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("shapes/box.py", SHAPES)
+    with pytest.raises(DataError, match="packed unusually"):
+        rows(files)
+
+
+def test_a_member_never_unpacks_to_more_than_it_says(tmp_path: Path) -> None:
+    files = wheel(tmp_path, shapes__box="x = 1\n" * 10_000)
+    path = tmp_path / files.names[0]
+    size = struct.pack("<L", 60_000)
+    assert path.read_bytes().count(size) >= 2  # in the directory, and before the member
+    path.write_bytes(path.read_bytes().replace(size, struct.pack("<L", 12)))
+    with pytest.raises(DataError, match="no whole archive"):
+        rows(files)
 
 
 def test_a_member_outside_the_wheel_and_a_damaged_wheel_are_refused(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_the_published_file_holds_what_it_should() -> None:
     figures = load_published()
     of = {(f.source.split()[0], f.model, f.task, f.measure): f for f in figures}
     minilm = of["embeddings-benchmark/results", "minilm", "scifact", "nDCG@10"]
-    assert (minilm.value, minilm.tolerance, minilm.parts) == (64.508, 0.05, (("scifact", 300),))
+    assert (minilm.value, minilm.tolerance, minilm.parts) == (64.508, 0.1, (("scifact", 300),))
     ours = of["pyserini", "bm25", "scifact", "nDCG@10"]
     assert (ours.value, ours.tolerance, ours.retrieval) == (67.9, 1.0, "sparse")
     assert "Anserini, flat index" in ours.note
