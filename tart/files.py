@@ -27,6 +27,7 @@ from tart.errors import DataError, StorageError
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a UTF-16 pair: valid in a Python string, not in UTF-8
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NEXT_TO_NOTHING = 1 << 24  # bytes left on a disk that a checkpoint did not fit on
 _NO_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
@@ -110,6 +111,19 @@ def storage_errors(path: str | Path) -> Iterator[None]:
         if error.errno in _NO_PLACE:
             raise StorageError(f"{path}: can't be written ({error.strerror})") from error
         raise
+    except Exception as error:
+        if not _tells_of_a_full_disk(error, Path(path)):
+            raise
+        raise StorageError(f"{path}: the disk is full; what was whole stays, make room and run again") from error
+
+
+def _tells_of_a_full_disk(error: Exception, path: Path) -> bool:
+    """Whether a library's own error means so: safetensors and torch write without Python's files."""
+    said = str(error)
+    if "os error 28" in said or "No space left on device" in said:
+        return True
+    there = next((one for one in (path, *path.absolute().parents) if one.exists()), Path("/"))
+    return "PytorchStreamWriter" in said and shutil.disk_usage(there).free < _NEXT_TO_NOTHING
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A batch of a bi-encoder: queries, the distinct documents of all of them, and which document may be wrong for which.
 
-What may not be a negative is masked: further positives of the query, near duplicates of a positive, what is right for
-the same query under a compatible instruction, and, without an instruction, under any. What is right for the same query
-under another wish stays: it is what teaches to listen.
+What may not be a negative is masked: further positives of the query, what is right for the same query under a
+compatible instruction, and, without an instruction, under any, and near duplicates of all these. What is right for the
+same query under another wish stays: it is what teaches to listen.
 """
 
 from __future__ import annotations
@@ -86,7 +86,10 @@ def relations(
     wrong_kind = _of_other_units(drawn, kinds, units, shape)
     for row, one in enumerate(drawn):
         wrong_kind[row, [column[name] for name in one.other_wish]] = True
-    right |= near_duplicates([one.positive for one in drawn], documents)
+    right[np.arange(len(drawn)), positive] = True
+    some = np.flatnonzero(right.any(axis=0)).tolist()
+    close = near_duplicates([documents[column] for column in some], documents)
+    right |= right[:, some].astype(np.float32) @ close.astype(np.float32) > 0
     candidate = ~right
     candidate[np.arange(len(drawn)), positive] = True
     right_kind[np.arange(len(drawn)), positive] = True

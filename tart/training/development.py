@@ -24,15 +24,10 @@ from tart.instruction import Instruction
 from tart.retrieval.protocols import Encoder, FloatArray, Reranker
 from tart.seeded import seeded, text_hash
 from tart.shards import Collection
-from tart.training.settings import DevelopmentSettings
+from tart.training.settings import CONDITIONS, DevelopmentSettings
 
 logger = logging.getLogger(__name__)
 DEPTH = 10
-CONDITIONS = ("own", "held_out", "other", "plain")
-MEASURES = (
-    *(f"{search}_{condition}" for search in ("closed", "pooled") for condition in CONDITIONS),
-    *(f"wrong_{condition}" for condition in CONDITIONS),
-)
 Rows = npt.NDArray[np.int64]  # of the pool
 
 
@@ -160,8 +155,8 @@ class DevelopmentSearch:
             encoder: any; each distinct text is encoded once.
 
         Returns:
-            `MEASURES`: mean nDCG@10 over queries, from 0 to 1, higher is better, and "wrong_...", the share of the
-            pooled top 10 that is not of the task's kind, lower is better.
+            The `MEASURES` of `tart.training.settings`: mean nDCG@10 over queries, from 0 to 1, higher is better, and
+            "wrong_...", the share of the pooled top 10 that is not of the task's kind, lower is better.
 
         Raises:
             DataError: a vector is not finite.
@@ -240,7 +235,7 @@ def development_of(
     tasks = collection.tasks.values()
     if not any(facts["examples"]["dev"] and (not levels or facts["level"] in levels) for facts in tasks):
         logger.warning("%s has no development examples: the loss alone is watched", collection.folder)
-        return None, replace(settings, every=0)
+        return None, replace(settings, every=0, patience=0)
     search = DevelopmentSearch(collection, tasks=settings.tasks, queries=settings.queries, levels=levels, seed=seed)
     return search, settings
 

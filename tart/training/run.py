@@ -87,7 +87,12 @@ class Run(NamedTuple):
 
 
 def finished_run(
-    run: Run, recipe: Any, model: Any, history: Sequence[Mapping[str, Any]], results: Mapping[str, float]
+    run: Run,
+    recipe: Any,
+    model: Any,
+    history: Sequence[Mapping[str, Any]],
+    results: Mapping[str, float],
+    spent: Mapping[str, Any],
 ) -> Path:
     """Write the model folder and remove the work folder.
 
@@ -97,6 +102,7 @@ def finished_run(
         model: what was trained; has `save(folder)`.
         history: the trainer's log.
         results: the last development search.
+        spent: seconds of all starts, processes, and the step and figure of the checkpoint that was chosen, if one was.
 
     Raises:
         StorageError: the disk is full, or the folder is taken.
@@ -104,7 +110,13 @@ def finished_run(
     from tart.training.curves import draw_curves
     from tart.training.model_card import model_card
 
-    facts = {"config": run.config, "history": list(history), "development": dict(results), "machine": _machine()}
+    facts = {
+        "config": run.config,
+        "history": list(history),
+        "development": dict(results),
+        "machine": _machine(),
+        **spent,
+    }
     facts["finished"] = time.strftime("%Y-%m-%d", time.gmtime())
     with new_folder(run.output, overwrite=run.overwrite, marker=TRAINING_JSON) as folder:
         model.save(folder)

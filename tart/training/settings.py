@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tart.errors import ConfigError
 
+CONDITIONS = ("own", "held_out", "other", "plain")  # of the development search
+MEASURES = (
+    *(f"{search}_{condition}" for search in ("closed", "pooled") for condition in CONDITIONS),
+    *(f"wrong_{condition}" for condition in CONDITIONS),
+)
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Freeze = Literal["nothing", "embeddings", "lower", "body"]
 Mixing = Literal["proportional", "temperature", "uniform"]
@@ -233,7 +239,7 @@ class DevelopmentSettings:
         every: steps between two; 0: only at the end.
         tasks: how many tasks, the same ones each time; 0: all.
         queries: of each task, at most.
-        measure: which figure picks the best checkpoint.
+        measure: which figure picks the best checkpoint; of those called "wrong" the lowest is the best.
         patience: stop after so many searches without a better figure; 0: never.
 
     Raises:
@@ -250,6 +256,11 @@ class DevelopmentSettings:
         for name in ("every", "tasks", "patience"):
             _within(f"development.{name}", getattr(self, name), 0)
         _within("development.queries", self.queries, 1)
+        if self.measure not in MEASURES:
+            near = difflib.get_close_matches(self.measure, MEASURES, n=3) or list(MEASURES)
+            raise ConfigError(f"development.measure: unknown measure {self.measure!r}; did you mean {', '.join(near)}?")
+        if self.patience and not self.every:
+            raise ConfigError("development.patience: needs development.every, the steps between two searches")
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,17 @@ def scores_checksum(folder: str | Path) -> str:
     return checksum
 
 
+def _log_odds(probabilities: FloatArray) -> FloatArray:
+    """log(p / (1 - p)), at most some 14 on either side."""
+    kept = np.clip(probabilities.astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(kept / (1 - kept)), dtype=np.float32)
+
+
 class TeacherScores:
     """What `write_teacher_scores` wrote, in memory: four bytes a document.
+
+    Rerankers that end in a sigmoid or softmax give probabilities; if all scores are such, they become log-odds here,
+    which are what distillation follows.
 
     Args:
         folder: of the scores.
@@ -131,9 +140,11 @@ class TeacherScores:
             table = pq.read_table(self.folder / name)
             for example_id, values in zip(*(table.column(key) for key in ("example_id", "scores")), strict=True):
                 self._scores[example_id.as_py()] = values.values.to_numpy(zero_copy_only=False)
+        if all(((one >= 0) & (one <= 1)).all() for one in self._scores.values()):
+            self._scores = {name: _log_odds(one) for name, one in self._scores.items()}
 
     def of(self, example_id: str) -> FloatArray:
-        """The scores of an example's documents, float32: its positives, then its negatives, in their order.
+        """The scores of an example's documents, or their log-odds, float32: positives, then negatives, in their order.
 
         Raises:
             DataError: the example was not scored.

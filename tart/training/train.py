@@ -90,12 +90,15 @@ def train(
     trainer = parts.trainer(parts.trained, args, parts.batches, parts.loss, evaluate, recipe.loop, watch.patience)
     checkpoint = newest_checkpoint(run.work)
     with storage_errors(run.work):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        seconds = trainer.run(checkpoint)
     first = trainer.is_world_process_zero()
     if args.world_size > 1:
         trainer.part()
     if first:
         parts.finish()
         parts.trained.eval()
-        finished_run(run, recipe, parts.model, trainer.state.log_history, parts.evaluate())
+        spent = {"seconds": round(seconds, 1), "processes": args.world_size}
+        if watch.every:
+            spent |= {"best_step": trainer.state.best_global_step, "best": trainer.state.best_metric}
+        finished_run(run, recipe, parts.model, trainer.state.log_history, parts.evaluate(), spent)
     return Path(output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,12 +87,14 @@ def training_arguments(
         eval_strategy="steps" if watched else "no",
         eval_steps=development.every or None,
         metric_for_best_model=f"eval_{development.measure}" if watched else None,
-        greater_is_better=True,
+        greater_is_better=not development.measure.startswith("wrong"),
         load_best_model_at_end=watched,
+        restore_callback_states_from_checkpoint=bool(development.patience),
         report_to=["tensorboard"],
         dataloader_num_workers=_workers() if torch.cuda.is_available() else 0,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
+        ddp_broadcast_buffers=False,  # processes encode in different numbers of parts, and would wait for one another
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ and not torch.cuda.is_available() else None,
         disable_tqdm=False,
     )
@@ -126,7 +129,7 @@ class TartTrainer(SentenceTransformerTrainer):
         loop: LoopSettings,
         patience: int = 0,
     ) -> None:
-        self._batches, self._loop = batches, loop
+        self._batches, self._loop, self._before, self._started = batches, loop, 0.0, time.monotonic()
         callbacks: list[TrainerCallback] = [EarlyStoppingCallback(patience)] if patience else []
         evaluator = None if evaluate is None else _Watcher(evaluate)
         super().__init__(
@@ -168,7 +171,7 @@ class TartTrainer(SentenceTransformerTrainer):
         if not torch.isfinite(loss if torch.is_tensor(loss) else loss[0]):
             named = ", ".join(label["ids"][:8])
             raise DataError(
-                f"the loss of step {label['step']} is not a finite number; its examples are {named} and "
+                f"the loss of step {label['step'] + 1} is not a finite number; its examples are {named} and "
                 f"{max(len(label['ids']) - 8, 0)} more; lower the learning rate, or take precision fp32"
             )
         return loss
@@ -201,11 +204,30 @@ class TartTrainer(SentenceTransformerTrainer):
         gc.collect()
         distributed.destroy_process_group()
 
+    def run(self, checkpoint: Path | None) -> float:
+        """Train, from a checkpoint on if there is one.
+
+        Returns:
+            Seconds that it took, those before the checkpoint included.
+        """
+        if checkpoint is not None:
+            self._before = float(read_manifest(checkpoint, CHECKPOINT)["seconds"])
+        self._started = time.monotonic()
+        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return self._seconds()
+
+    def _seconds(self) -> float:
+        return self._before + time.monotonic() - self._started
+
+    def _load_best_model(self) -> None:
+        """As the trainer's own, which tells of a checkpoint that it can't load and goes on with other weights."""
+        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            write_manifest(folder, CHECKPOINT, {"step": self.state.global_step})
+            write_manifest(folder, CHECKPOINT, {"step": self.state.global_step, "seconds": self._seconds()})
 
 
 def newest_checkpoint(work: Path) -> Path | None:

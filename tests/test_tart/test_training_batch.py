@@ -105,6 +105,22 @@ def test_near_duplicates_of_the_positive_are_masked() -> None:
     assert near_duplicates([empty[0]], list(empty)).tolist() == [[True, False]]
 
 
+def test_near_duplicates_of_whatever_is_right_are_masked() -> None:
+    words = "one two three four five six seven eight nine ten"
+    batch = [
+        drawn("code", "a", "A", others=("B",)),
+        drawn("title", "a", "T", instruction=TITLE),
+        drawn("code", "b", "B"),
+        drawn("code", "c", "C"),
+        drawn("code", "d", "D"),
+    ]
+    same = {"B": words, "C": f"{words}!", "T": f"{words} {words} eleven twelve more", "D": "eleven twelve thirteen"}
+    documents = [Document(one.doc_id, same.get(one.doc_id, one.text)) for one in distinct_documents(batch)]
+    given = relations(batch, documents, {"code": frozenset({"code"})}, UNITS)
+    column = {one.doc_id: number for number, one in enumerate(documents)}
+    assert [given.candidate[0, column[name]] for name in "ABCDT"] == [True, False, False, True, True]
+
+
 def test_right_kind_holds_the_tasks_own_documents_and_compatible_ones() -> None:
     batch = [
         drawn("code", "a", "A", right_kind=("H",), wrong_kind=("U",)),

@@ -15,7 +15,8 @@ from tart.instruction import Instruction
 from tart.manifest import write_manifest
 from tart.shards import KIND, Collection, write_examples
 from tart.testing import KeywordEncoder, KeywordReranker
-from tart.training.development import CONDITIONS, MEASURES, DevelopmentSearch, ndcg
+from tart.training.development import DevelopmentSearch, ndcg
+from tart.training.settings import CONDITIONS, MEASURES
 from tart.training.toy import toy_words, write_toy_world
 
 

@@ -215,7 +215,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_examples(
     from tart.training.dual_loss import DualLoss
 
     monkeypatch.setattr(DualLoss, "terms", lambda *args: {"contrast": torch.tensor(float("nan"), requires_grad=True)})
-    with pytest.raises(DataError, match=r"the loss of step 0 is not a finite number; its examples are toy-\w+:"):
+    with pytest.raises(DataError, match=r"the loss of step 1 is not a finite number; its examples are toy-\w+:"):
         train(world, tmp_path / "out", *SHORT)
 
 
