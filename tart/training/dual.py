@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tart.collection import Document, Query
+from tart.errors import ConfigError
 from tart.models.load import load_encoder, load_torch_encoder
 from tart.models.packaged import cache_folder
 from tart.progress import progress
@@ -63,6 +64,8 @@ def _parts(recipe: DualRecipe, examples: Examples, development: DevelopmentSearc
 
     base = load_torch_encoder(recipe.base)
     model = build_dual(base, recipe.model, named_format(recipe.text_format), recipe.name)
+    if any(width >= model.dim for width in recipe.loss.matryoshka):
+        raise ConfigError(f"loss.matryoshka: {max(recipe.loss.matryoshka)} is no part of {model.dim} dimensions")
     model.model.prompts.update(stored_prompts(model.text_format))
     batches = DualBatches(examples, recipe, model.text_format, model.model.tokenizer, world)
     if recipe.loss.distill:

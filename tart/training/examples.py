@@ -75,7 +75,7 @@ class Examples:
 
     Raises:
         ConfigError: unknown task (near names are suggested).
-        DataError: no example, or a damaged shard.
+        DataError: no example of all tasks, or of one that was named; an example without a positive; a damaged shard.
     """
 
     def __init__(
@@ -91,8 +91,21 @@ class Examples:
         self.collection, self._split = collection, split
         tables = {name: read_table(collection, split, name) for name in chosen}
         self._tables: dict[str, pa.Table] = {name: table for name, table in tables.items() if len(table)}
+        empty = [name for name in tasks if name not in self._tables]
+        if empty:
+            raise DataError(f"no {split} example of the tasks {', '.join(empty[:5])}", path=collection.folder)
+        for name, table in self._tables.items():
+            self._check_positives(name, table)
         if not self._tables:
             raise DataError(f"no {split} example of the tasks that are wanted", path=collection.folder)
+
+    def _check_positives(self, task: str, table: pa.Table) -> None:
+        import pyarrow.compute as pc
+
+        bare = pc.index(pc.less(pc.fill_null(pc.list_value_length(table.column("positives")), 0), 1), True).as_py()
+        if bare >= 0:
+            problem, path = "an example without a positive", self.collection.part(self._split, task)
+            raise DataError(problem, path=path, line=bare + 1, field="positives")
 
     @property
     def tasks(self) -> list[str]:

@@ -12,9 +12,13 @@ from tart.instruction import Instruction
 from tart.shards import Collection
 from tart.text_format import TextFormat
 from tart.training.recipe import recipe_text
-from tart.training.settings import DualRecipe
+from tart.training.settings import DevelopmentSettings, DualRecipe
 
 WATTS_PER_CORE, WATTS_PER_GPU = 10, 400
+HUB_IDS = {
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    "mpnet": "sentence-transformers/all-mpnet-base-v2",
+}
 KNOWN_TASKS = {
     "ArguAna": "Find an argument that speaks against this one.",
     "ClimateFEVER": "Find an encyclopedia passage that helps to verify this claim about the climate.",
@@ -62,7 +66,7 @@ def model_card(recipe: Any, facts: Mapping[str, Any], collection: Collection) ->
 
     Args:
         recipe: a DualRecipe or FullRecipe.
-        facts: what training.json holds: config, history, development, machine, finished.
+        facts: what training.json holds: config, history, development, machine, finished, seconds, processes.
         collection: what it was trained on.
     """
     dual = isinstance(recipe, DualRecipe)
@@ -71,12 +75,12 @@ def model_card(recipe: Any, facts: Mapping[str, Any], collection: Collection) ->
         f"# {recipe.name}",
         _use(recipe, dual),
         "## Results on the development split",
-        _results(facts["development"]),
-        "![loss and development measures over the steps](curves.png)",
+        _results(facts["development"], recipe.development),
+        f"![loss{' and development measures' if recipe.development.every else ''} over the steps](curves.png)",
         "## Data",
         *_data(collection, _used(recipe, collection)),
         "## Training",
-        _training(facts),
+        _training(recipe, facts),
         f"```toml\n{recipe_text(recipe)}```",
     ]
     return "\n\n".join(parts) + "\n"
@@ -89,7 +93,7 @@ def _head(recipe: Any, dual: bool) -> Iterator[str]:
     head = {
         "library_name": "sentence-transformers",
         "pipeline_tag": task,
-        "base_model": recipe.base,
+        **({"base_model": HUB_IDS[recipe.base]} if recipe.base in HUB_IDS else {}),
         **({"license": recipe.license.lower()} if recipe.license else {}),
         "language": ["en"],
         "tags": tags,
@@ -113,7 +117,7 @@ def _use(recipe: Any, dual: bool) -> str:
     )
 
 
-def _results(found: Mapping[str, float]) -> str:
+def _results(found: Mapping[str, float], watch: DevelopmentSettings) -> str:
     rows = {
         "its own instruction": "own",
         "a wording never trained with": "held_out",
@@ -128,9 +132,8 @@ def _results(found: Mapping[str, float]) -> str:
         if closed is not None and pooled is not None and wrong is not None:
             lines.append(f"| {said} | {100 * closed:.1f} | {100 * pooled:.1f} | {100 * wrong:.0f} % |")
     note = "nDCG@10 x 100. Closed: each task searches its own documents; pooled: those of all tasks, where only the "
-    return (
-        "\n".join(lines) + f"\n\n{note}instruction tells what is wanted. These queries helped to choose the checkpoint."
-    )
+    chosen = " These queries helped to choose the checkpoint." if watch.every else ""
+    return "\n".join(lines) + f"\n\n{note}instruction tells what is wanted.{chosen}"
 
 
 def _used(recipe: Any, collection: Collection) -> list[str]:
@@ -149,13 +152,14 @@ def _data(collection: Collection, tasks: Sequence[str]) -> Iterator[str]:
     count = sum(facts[name]["examples"]["train"] for name in tasks)
     yield f"{count:,} examples of {len(tasks)} tasks; collection `{collection.manifest['sha256'][:16]}`."
     removed = collection.manifest.get("removed", {}).get("by_collection", {})
-    against = collection.manifest.get("config", {}).get("against", [])
-    if removed:
-        listed = ", ".join(f"{name} {number:,}" for name, number in removed.items())
-        yield f"Records that overlap with test collections were taken out before: {listed}."
-    elif against:
-        yield "No record overlapped with the test collections that were looked at."
-    else:
+    config = collection.manifest.get("config", {})
+    against, without = config.get("against", []), config.get("without", [])
+    if against:
+        listed = ", ".join(f"{name} {number:,}" for name, number in removed.items()) or "none"
+        yield f"Compared with the test collections of {', '.join(against)}; overlapping records taken out: {listed}."
+    if without:
+        yield f"Sources whose card names an overlap with {', '.join(without)} were left out."
+    if not against and not without:
         yield "The collection was not compared with test collections."
     sources: dict[str, list[str]] = defaultdict(list)
     for name in tasks:
@@ -168,18 +172,24 @@ def _data(collection: Collection, tasks: Sequence[str]) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-def _training(facts: Mapping[str, Any]) -> str:
+def _training(recipe: Any, facts: Mapping[str, Any]) -> str:
     machine, last = facts["machine"], facts["history"][-1] if facts["history"] else {}
-    seconds, steps = float(last.get("train_runtime", 0.0)), int(last.get("step", 0))
+    seconds, steps = float(facts.get("seconds", last.get("train_runtime", 0.0))), int(last.get("step", 0))
     where = f"{machine['gpu']}, " if machine["gpu"] else ""
     where += f"{machine['processor']}, {machine['cores']} cores"
-    watts = WATTS_PER_GPU * bool(machine["gpu"]) + WATTS_PER_CORE * machine["cores"]
+    cards = facts.get("processes", 1) if machine["gpu"] else 0
+    watts = WATTS_PER_GPU * cards + WATTS_PER_CORE * machine["cores"]
     energy = seconds * watts / 3_600_000
     versions = ", ".join(f"{name} {number}" for name, number in facts["config"]["versions"].items())
+    start = getattr(recipe.model, "start", "")
+    begun = f"It began with the weights of `{start}`, whose own training is not counted here. " if start else ""
+    watch, best = recipe.development, ""
+    if watch.every:
+        best = f" The weights are those of step {facts['best_step']}, the best by {watch.measure}."
     return (
-        f"{steps:,} steps on {where}; {_span(seconds)} since its last start, evaluation included; finished "
-        f"{facts['finished']}. Energy, estimated with {WATTS_PER_CORE} W a core"
-        f"{f' and {WATTS_PER_GPU} W for the GPU' if machine['gpu'] else ''}: {energy:.2g} kWh. Versions: {versions}."
+        f"{begun}{steps:,} steps on {where}; {_span(seconds)}, evaluation included; finished {facts['finished']}."
+        f"{best} Energy, estimated with {WATTS_PER_CORE} W a core"
+        f"{f' and {WATTS_PER_GPU} W for a GPU' if cards else ''}: {energy:.2g} kWh. Versions: {versions}."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from tart.errors import ConfigError
 
+LEVELS = ("train", "held-out-task", "held-out-family")  # of a collection's tasks
 CONDITIONS = ("own", "held_out", "other", "plain")  # of the development search
 MEASURES = (
     *(f"{search}_{condition}" for search in ("closed", "pooled") for condition in CONDITIONS),
@@ -66,6 +67,9 @@ class DataSettings:
     wordings: int = 0
 
     def __post_init__(self) -> None:
+        for level in self.levels:
+            if level not in LEVELS:
+                raise ConfigError(f"data.levels: unknown level {level!r}; there are {', '.join(LEVELS)}")
         _within("data.cap", self.cap, 1)
         _within("data.temperature", self.temperature, 1)
         for name in ("family_share", "task_share", "copies", "without_instruction"):
@@ -174,6 +178,8 @@ class LossSettings:
         _within("loss.guard", self.guard, 0, 1)
         for dim in self.matryoshka:
             _within("loss.matryoshka", dim, 1)
+        if len(set(self.matryoshka)) < len(self.matryoshka):
+            raise ConfigError(f"loss.matryoshka: {list(self.matryoshka)} holds a width twice")
         if bool(self.distill) != bool(self.teacher):
             raise ConfigError("loss.distill and loss.teacher, a folder that `tart train teacher` made, need each other")
 

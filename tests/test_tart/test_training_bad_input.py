@@ -62,6 +62,25 @@ def test_no_examples(world: Path, tmp_path: Path) -> None:
         train(world, tmp_path, 'data.levels=["held-out-task"]')
 
 
+def test_a_level_that_there_is_not_and_a_task_without_examples(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.levels: unknown level 'trian'; there are train, held-out-task, "):
+        train(world, tmp_path, 'data.levels=["trian"]')
+
+
+def test_a_measure_that_there_is_not_and_patience_that_never_looks(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"unknown measure 'pooled_ownn'; did you mean pooled_own"):
+        train(world, tmp_path, "development.measure=pooled_ownn")
+    with pytest.raises(DataError, match=r"development\.patience: needs development\.every"):
+        train(world, tmp_path, "development.every=0", "patience=2")
+
+
+def test_widths_that_are_none(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"loss\.matryoshka: 9999 is no part of \d+ dimensions"):
+        train(world, tmp_path, "loss.matryoshka=[9999]")
+    with pytest.raises(DataError, match=r"loss\.matryoshka: \[8, 8\] holds a width twice"):
+        train(world, tmp_path, "loss.matryoshka=[8, 8]")
+
+
 def test_too_few_examples_for_a_batch(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"an epoch has 64 examples; wanted at least loop\.batch_size = 65"):
         train(world, tmp_path, "batch_size=65")
@@ -74,9 +93,7 @@ def test_tasks_that_are_not_there(world: Path, tmp_path: Path) -> None:
 
 def test_an_example_without_a_positive(world: Path, tmp_path: Path) -> None:
     data = rewritten(world, tmp_path, positives=lambda row: [])
-    with pytest.raises(
-        DataError, match=r"toy-code\.parquet:1: field 'positives': example 'toy-code:.*' has no positive"
-    ):
+    with pytest.raises(DataError, match=r"toy-code\.parquet:1: field 'positives': an example without a positive"):
         train(world, tmp_path, data=data)
 
 

@@ -13,7 +13,7 @@ from tart.instruction import Instruction
 from tart.text_format import PRESETS, TextFormat
 from tart.training.curves import draw_curves, series
 from tart.training.model_card import KNOWN_TASKS, model_card, stored_prompts
-from tart.training.settings import DualRecipe
+from tart.training.settings import DevelopmentSettings, DualRecipe, ModelSettings
 from tart.training.toy import write_toy_world
 
 HISTORY: list[dict[str, Any]] = [
@@ -60,13 +60,16 @@ def test_the_card_holds_head_data_recipe_and_results(tmp_path: Path) -> None:
         "development": {"closed_own": 0.7, "pooled_own": 0.654, "wrong_own": 0.31},
         "machine": {"processor": "A processor", "cores": 2, "gpu": "", "system": "Linux"},
         "finished": "2000-01-01",
+        "seconds": 90.0,
+        "processes": 1,
+        "best_step": 20,
     }
     card = model_card(DualRecipe("toy-model", license="Apache-2.0"), facts, toy)
     _, head, body = card.split("---\n", 2)
     assert yaml.safe_load(head) == {
         "library_name": "sentence-transformers",
         "pipeline_tag": "sentence-similarity",
-        "base_model": "minilm",
+        "base_model": "sentence-transformers/all-MiniLM-L6-v2",
         "license": "apache-2.0",
         "language": ["en"],
         "tags": ["sentence-transformers", "sentence-similarity", "information-retrieval", "instructions", "tart"],
@@ -77,3 +80,10 @@ def test_the_card_holds_head_data_recipe_and_results(tmp_path: Path) -> None:
     assert "20 steps on A processor, 2 cores; 1 min 30 s" in body
     assert f"{90 * 20 / 3.6e6:.2g} kWh" in body
     assert 'base = "minilm"' in body and "curves.png" in body
+    assert (
+        "those of step 20, the best by pooled_own" in body and "helped to choose" in body and "began with" not in body
+    )
+    watched, model = DevelopmentSettings(every=0), ModelSettings(kind_dimensions=4, start="another")
+    card = model_card(DualRecipe("toy-model", development=watched, model=model), facts, toy)
+    assert "It began with the weights of `another`" in card
+    assert "![loss over the steps]" in card and "helped to choose" not in card and "the best by" not in card

@@ -116,9 +116,10 @@ def test_a_model_goes_on_from_another_of_its_shape(world: Path, tmp_path: Path) 
         build_dual(base, replace(started, kind_dimensions=5), base.text_format, "another")
 
 
-def test_two_processes_give_the_loss_of_one(world: Path, tmp_path: Path, together: Together) -> None:
-    """The same global batch, shared by two: equal losses, to rounding, in every step."""
-    changes = ("loop.steps=4", "batch_size=8", "log_every=1", "model.dropout=0.0", "choose_query=0.5")
+@pytest.mark.parametrize("more", ["token_budget=32", "grad_cache=true"])
+def test_two_processes_give_the_loss_of_one(world: Path, tmp_path: Path, together: Together, more: str) -> None:
+    """The same global batch, shared by two, each in parts of its own: equal losses, to rounding, in every step."""
+    changes = ("loop.steps=4", "batch_size=8", "log_every=1", "model.dropout=0.0", "choose_query=0.5", more)
     alone, shared = train(world, tmp_path / "alone", *changes), together(__file__, world, tmp_path / "shared", *changes)
     assert len(losses(alone)) == 4 and losses(alone) == pytest.approx(losses(shared), abs=2e-4)
 
@@ -181,10 +182,68 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(world: Path, tmp_path:
     assert hashes[0] == hashes[1]
 
 
-def test_another_recipe_or_collection_is_refused_with_the_difference(world: Path, listening: Path) -> None:
+def test_another_recipe_or_collection_is_refused_with_the_difference(
+    world: Path, listening: Path, tmp_path: Path
+) -> None:
     assert train(world, listening, "loop.steps=250") == listening  # the same: nothing is done
     with pytest.raises(StorageError, match=r"recipe\.loop\.steps: 250 became 9"):
         train(world, listening, "loop.steps=9")
+    other = write_toy_world(tmp_path / "other", train=12, dev=4)
+    with pytest.raises(StorageError, match=r"collection: '\w+' became '\w+'"):
+        train_dual(recipe(world, "loop.steps=250"), other.folder, listening)
+
+
+def test_the_best_checkpoint_is_kept_and_training_stops_where_none_is_better(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the search that was no better, it stops at the same step with the same weights."""
+    figures = {2: 0.3, 4: 0.9, 6: 0.5, 8: 0.4, 10: 0.95}
+    changes = ("loop.steps=12", "batch_size=8", "log_every=1", "development.every=2", "patience=2")
+
+    def trained(output: Path, die_at: int) -> Path:
+        from tart.training import trainer
+
+        with monkeypatch.context() as patch:
+            saved, calls = trainer.TartTrainer._save_checkpoint, trainer.TartTrainer.evaluate
+
+            def save(self: trainer.TartTrainer, model: object, trial: object) -> None:
+                saved(self, model, trial)
+                if self.state.global_step == die_at:
+                    raise KeyboardInterrupt
+
+            def evaluate(self: trainer.TartTrainer, *args: object, **more: object) -> dict[str, float]:
+                self._watcher_step = self.state.global_step  # type: ignore[attr-defined]
+                patch.setattr(DevelopmentSearch, "evaluate", lambda *_: {"pooled_own": figures[self.state.global_step]})
+                return calls(self, *args, **more)  # type: ignore[arg-type]
+
+            patch.setattr(trainer.TartTrainer, "_save_checkpoint", save)
+            patch.setattr(trainer.TartTrainer, "evaluate", evaluate)
+            return train(world, output, *changes)
+
+    unbroken = trained(tmp_path / "unbroken", die_at=0)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "killed", die_at=6)
+    killed = trained(tmp_path / "killed", die_at=0)
+    for model in (unbroken, killed):
+        facts = json.loads((model / "training.json").read_text())
+        assert (facts["best_step"], facts["best"]) == (4, 0.9)
+        assert max(entry["step"] for entry in facts["history"] if "loss" in entry) == 8
+    assert sha256_file(unbroken / "model.safetensors") == sha256_file(killed / "model.safetensors")
+    at_best = train(world, tmp_path / "short", *changes, "development.measure=wrong_own")
+    assert json.loads((at_best / "training.json").read_text())["best"] == min(
+        entry["eval_wrong_own"]
+        for entry in json.loads((at_best / "training.json").read_text())["history"]
+        if "eval_wrong_own" in entry
+    )
+
+
+def test_tensorboard_reads_the_log(world: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model = train(world, tmp_path / "out", *SHORT, "development.every=6")
+    [events] = (model / "runs").rglob("events*")
+    read = EventAccumulator(str(events)).Reload()  # type: ignore[no-untyped-call]
+    assert {"train/loss", "eval/pooled_own"} <= set(read.Tags()["scalars"])
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(
