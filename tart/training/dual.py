@@ -46,12 +46,10 @@ def train_dual(
         DataError: the collection is damaged or has no examples; the teacher's scores are missing or of another one; a
             loss that is not a number, with step and examples.
         CheckpointError: the base doesn't fit the recipe.
-        StorageError: the output was made, or begun, with another recipe, collection, start or teacher's scores (the
-            difference is named); the disk is full.
+        StorageError: the output was made, or begun, with another recipe, collection or teacher's scores (the difference
+            is named); the disk is full.
     """
     inputs = {"teacher_scores": scores_checksum(recipe.loss.teacher)} if recipe.loss.teacher else {}
-    if recipe.model.start:
-        inputs["start"] = load_torch_encoder(recipe.model.start).model_hash
     return train(recipe, data, output, partial(_parts, recipe), inputs, overwrite=overwrite, verify=verify)
 
 

@@ -16,7 +16,6 @@ from torch import nn
 from tart.errors import CheckpointError
 from tart.models.bi_encoder import BiEncoder
 from tart.models.checkpoint import check_format
-from tart.models.load import load_torch_encoder
 from tart.text_format import TextFormat
 from tart.training.lora import add_adapter
 from tart.training.settings import Freeze, ModelSettings
@@ -39,15 +38,13 @@ def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat
 
     Raises:
         CheckpointError: the base has no mean pooling, can't read as many tokens as are wanted, is widened already, or
-            was trained with instructions in another text format; the start is of another shape.
+            was trained with instructions in another text format.
     """
     model = base.model
     check_format(base.text_format, text_format, base.name)
     _check(base, settings)
     if settings.kind_dimensions:
         model = _widened(model, base.dim, settings)
-    if settings.start:
-        _begin_with(model, settings.start, text_format)
     freeze(model[0], settings.freeze)
     set_dropout(model[0], settings.dropout)
     if settings.lora_rank:
@@ -118,17 +115,6 @@ def _widened(base: SentenceTransformer, dim: int, settings: ModelSettings) -> Se
     )
     model.max_seq_length = base.max_seq_length
     return model
-
-
-def _begin_with(model: SentenceTransformer, name: str, text_format: TextFormat) -> None:
-    start = load_torch_encoder(name)
-    check_format(start.text_format, text_format, start.name)
-    weights, wanted = start.model.state_dict(), model.state_dict()
-    for key in sorted({*weights, *wanted}):
-        found, shape = (tuple(one[key].shape) if key in one else None for one in (weights, wanted))
-        if found != shape:
-            raise CheckpointError(f"model.start: {name} is of another shape: {key} is {found}, wanted {shape}")
-    model.load_state_dict(weights)
 
 
 def _mask_gradient(weight: torch.Tensor, learns: torch.Tensor) -> None:

@@ -174,20 +174,18 @@ def _data(collection: Collection, tasks: Sequence[str]) -> Iterator[str]:
 
 def _training(recipe: Any, facts: Mapping[str, Any]) -> str:
     machine, last = facts["machine"], facts["history"][-1] if facts["history"] else {}
-    seconds, steps = float(facts.get("seconds", last.get("train_runtime", 0.0))), int(last.get("step", 0))
+    seconds, steps = float(facts["seconds"]), int(last.get("step", 0))
     where = f"{machine['gpu']}, " if machine["gpu"] else ""
     where += f"{machine['processor']}, {machine['cores']} cores"
-    cards = facts.get("processes", 1) if machine["gpu"] else 0
+    cards = facts["processes"] if machine["gpu"] else 0
     watts = WATTS_PER_GPU * cards + WATTS_PER_CORE * machine["cores"]
     energy = seconds * watts / 3_600_000
     versions = ", ".join(f"{name} {number}" for name, number in facts["config"]["versions"].items())
-    start = getattr(recipe.model, "start", "")
-    begun = f"It began with the weights of `{start}`, whose own training is not counted here. " if start else ""
     watch, best = recipe.development, ""
     if watch.every:
         best = f" The weights are those of step {facts['best_step']}, the best by {watch.measure}."
     return (
-        f"{begun}{steps:,} steps on {where}; {_span(seconds)}, evaluation included; finished {facts['finished']}."
+        f"{steps:,} steps on {where}; {_span(seconds)}, evaluation included; finished {facts['finished']}."
         f"{best} Energy, estimated with {WATTS_PER_CORE} W a core"
         f"{f' and {WATTS_PER_GPU} W for a GPU' if cards else ''}: {energy:.2g} kWh. Versions: {versions}."
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from tart.errors import ConfigError
-from tart.seeded import seeded
+from tart.seeded import seeded, text_hash
 from tart.training.examples import Place
 from tart.training.settings import DataSettings
 
@@ -75,7 +75,7 @@ class Schedule:
         random = seeded(self._seed, "epoch", str(epoch))
         together: dict[str, list[Place]] = defaultdict(list)
         for task in sorted(self._quotas):
-            for place in self._taken(task, epoch, random):
+            for place in self._taken(task, epoch):
                 together[self._group[place]].append(place)
         families: dict[tuple[str, ...], list[list[Place]]] = defaultdict(list)
         alone: list[Place] = []
@@ -101,10 +101,13 @@ class Schedule:
         random.shuffle(batches)
         return batches
 
-    def _taken(self, task: str, epoch: int, random: Random) -> list[Place]:
-        """The epoch's share of a task: a cap takes other examples in the next epoch, until all have been seen."""
+    def _taken(self, task: str, epoch: int) -> list[Place]:
+        """The epoch's share of a task: a cap takes other examples in the next epoch, until all have been seen.
+
+        Siblings are in order of their query, so that they come in the same epoch.
+        """
         places, quota = self._places[task], self._quotas[task]
-        order = _shuffled(seeded(self._seed, "order", task), places)
+        order = sorted(places, key=lambda place: text_hash(str(self._seed), self._group[place]))
         start = epoch * quota
         return [order[(start + number) % len(order)] for number in range(quota)]
 

@@ -86,10 +86,6 @@ class ModelSettings:
         kind_dimensions: dimensions beside those of the base, for the kind of document that is wanted; 0 trains a plain
             bi-encoder. With them the vector is the base's content, then the kind, brought to length 1 together: a
             score is the sum of the two.
-        start: a model of the very shape that this recipe makes (short name, folder or hub id), whose weights it begins
-            with; loss terms that keep the base still mean `base`. "": those of the base, and a kind drawn at random.
-            Where `loss.level` brings the kind back to its length, `kind_scale` of the start and of this recipe don't
-            multiply.
         kind_scale: by which the kind is multiplied once training is over: below 1 the content counts more.
         freeze: which part of the base stays as it is: "nothing", "embeddings", "lower" (they and the lower half of the
             layers), or "body" (all of it).
@@ -104,7 +100,6 @@ class ModelSettings:
     """
 
     kind_dimensions: int = 0
-    start: str = ""
     kind_scale: float = 1.0
     freeze: Freeze = "nothing"
     lora_rank: int = 0

@@ -72,6 +72,41 @@ def test_a_function_its_summary_details_and_name(tmp_path: Path) -> None:
     ]
 
 
+MORE = '''
+def stub(path):
+    """Read whatever lies under a path."""
+    raise NotImplementedError
+
+def outer(values):
+    """Sort I{values} as L{sorted<builtins.sorted>} does,
+    with C{True} first.
+    Args:
+        values: any of them
+
+    This is not read any more, because the arguments have begun above this paragraph.
+    """
+    def key(value):
+        """Say where a value belongs."""
+        return not value
+    return sorted(values, key=key)
+
+def convolve(image):
+    """3x3 convolution with `padding <https://example.org>`_ by *width*."""
+    return image
+'''
+
+
+def test_marks_go_and_what_does_nothing_is_left_out(tmp_path: Path) -> None:
+    found = rows(wheel(tmp_path, shapes__more=MORE))
+    assert [row["summary"] for row in found] == [
+        "Sort values as sorted does, with True first.",
+        "3x3 convolution with padding by width.",
+    ]
+    assert (
+        found[0]["details"] is None and "Say where" not in str(found[0]["code"]) and "def key" in str(found[0]["code"])
+    )
+
+
 def test_tests_and_bundled_packages_are_left_out(tmp_path: Path) -> None:
     files = wheel(tmp_path, shapes__tests__box=SHAPES, shapes___vendor__box=SHAPES, shapes__test_box=SHAPES)
     assert rows(files) == []

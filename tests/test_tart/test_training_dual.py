@@ -7,7 +7,6 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 import torch
 
 from tart.collection import Query
-from tart.errors import CheckpointError, DataError, StorageError
+from tart.errors import DataError, StorageError
 from tart.files import sha256_file
 from tart.instruction import Instruction
 from tart.models.load import load_encoder, load_torch_encoder
@@ -102,18 +101,6 @@ def test_before_training_the_content_is_the_bases_vector(world: Path) -> None:
     content = base.encode_documents(["bad fed", "dig"])
     ours, its = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (wide, content))
     assert np.allclose(ours, its, atol=1e-6)
-
-
-def test_a_model_goes_on_from_another_of_its_shape(world: Path, tmp_path: Path) -> None:
-    base, texts = load_torch_encoder(world / "base"), ["bad fed", "dig"]
-    settings = ModelSettings(kind_dimensions=4, query_tokens=32, document_tokens=32)
-    first = build_dual(base, settings, base.text_format, "first")
-    first.model.save_pretrained(str(tmp_path / "first"))
-    started = replace(settings, start=str(tmp_path / "first"))
-    again = build_dual(load_torch_encoder(world / "base"), started, base.text_format, "again")
-    assert np.allclose(again.encode_documents(texts), first.encode_documents(texts), atol=1e-6)
-    with pytest.raises(CheckpointError, match=r"model\.start: .* is of another shape: .*, wanted"):
-        build_dual(base, replace(started, kind_dimensions=5), base.text_format, "another")
 
 
 @pytest.mark.parametrize("more", ["token_budget=32", "grad_cache=true"])

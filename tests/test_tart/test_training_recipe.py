@@ -87,14 +87,13 @@ def test_differences_name_the_key_and_both_values() -> None:
     assert differences(old, new) == ["loop.steps: 5 became 6"] and differences(old, old) == []
 
 
-@pytest.mark.parametrize("name", ["mini", "mini-gpu", "mini-more", "paper-dual", "mini-full"])
+@pytest.mark.parametrize("name", ["mini", "mini-gpu", "paper-dual", "mini-full"])
 def test_the_projects_recipes_train(name: str, tmp_path: Path) -> None:
     """One small step of each on a tiny model; `own-data` is trained with its pairs, `paper-full` with its EncT5."""
     write_toy_world(tmp_path / "world", train=8, dev=2)
     tiny_sentence_transformer(max_tokens=256).save(str(tmp_path / "base"))
     base = f"base={json.dumps(str(tmp_path / 'base'))}"
     changes = [base, "loop.steps=1", "batch_size=8", "development.tasks=1", "queries=1", "gpu=false"]
-    changes += ['model.start=""'] if name == "mini-more" else []
     if name.endswith("full"):
         full = read_recipe(FullRecipe, name, [*changes, base.replace("base", "first_stage", 1)])
         train_full(full, tmp_path / "world", tmp_path / "out")
