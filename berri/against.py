@@ -13,8 +13,9 @@ from tart.files import parse_json_object, read_lines
 
 TEST_COLLECTIONS = (
     "ambigqa", "arguana", "bioasq", "climate-fever", "codesearchnet", "cosqa", "cqadupstack", "dbpedia-entity", "fever",
-    "fiqa", "followir", "hotpotqa", "instructir", "linkso", "lotte", "msmarco", "nfcorpus", "nq", "perspectrum", "quora",
-    "robust04", "scidocs", "scifact", "signal1m", "squad", "touche-2020", "trec-covid", "trec-news", "trecqa", "wikiqa",
+    "fiqa", "followir", "hotpotqa", "instructir", "linkso", "lotte", "msmarco", "nfcorpus", "nq", "perspectrum",
+    "quora", "robust04", "scidocs", "scifact", "signal1m", "squad", "touche-2020", "trec-covid", "trec-news", "trecqa",
+    "wikiqa",
 )  # fmt: skip
 """Names of test collections in use. A card's `overlaps` are of these; one that is named in place of a folder keeps out
 every source whose card lists it."""
