@@ -12,7 +12,7 @@ from tart.instruction import Instruction
 from tart.shards import Collection
 from tart.text_format import TextFormat
 from tart.training.recipe import recipe_text
-from tart.training.settings import DevelopmentSettings, DualRecipe
+from tart.training.settings import DualRecipe
 
 WATTS_PER_CORE, WATTS_PER_GPU = 10, 400
 HUB_IDS = {
@@ -75,8 +75,8 @@ def model_card(recipe: Any, facts: Mapping[str, Any], collection: Collection) ->
         f"# {recipe.name}",
         _use(recipe, dual),
         "## Results on the development split",
-        _results(facts["development"], recipe.development),
-        f"![loss{' and development measures' if recipe.development.every else ''} over the steps](curves.png)",
+        _results(facts["development"], chosen="best_step" in facts),
+        f"![loss{' and development measures' if 'best_step' in facts else ''} over the steps](curves.png)",
         "## Data",
         *_data(collection, _used(recipe, collection)),
         "## Training",
@@ -117,7 +117,7 @@ def _use(recipe: Any, dual: bool) -> str:
     )
 
 
-def _results(found: Mapping[str, float], watch: DevelopmentSettings) -> str:
+def _results(found: Mapping[str, float], *, chosen: bool) -> str:
     rows = {
         "its own instruction": "own",
         "a wording never trained with": "held_out",
@@ -132,8 +132,8 @@ def _results(found: Mapping[str, float], watch: DevelopmentSettings) -> str:
         if closed is not None and pooled is not None and wrong is not None:
             lines.append(f"| {said} | {100 * closed:.1f} | {100 * pooled:.1f} | {100 * wrong:.0f} % |")
     note = "nDCG@10 x 100. Closed: each task searches its own documents; pooled: those of all tasks, where only the "
-    chosen = " These queries helped to choose the checkpoint." if watch.every else ""
-    return "\n".join(lines) + f"\n\n{note}instruction tells what is wanted.{chosen}"
+    note += "instruction tells what is wanted."
+    return "\n".join(lines) + f"\n\n{note}" + " These queries helped to choose the checkpoint." * chosen
 
 
 def _used(recipe: Any, collection: Collection) -> list[str]:
@@ -181,9 +181,9 @@ def _training(recipe: Any, facts: Mapping[str, Any]) -> str:
     watts = WATTS_PER_GPU * cards + WATTS_PER_CORE * machine["cores"]
     energy = seconds * watts / 3_600_000
     versions = ", ".join(f"{name} {number}" for name, number in facts["config"]["versions"].items())
-    watch, best = recipe.development, ""
-    if watch.every:
-        best = f" The weights are those of step {facts['best_step']}, the best by {watch.measure}."
+    best = ""
+    if "best_step" in facts:
+        best = f" The weights are those of step {facts['best_step']}, the best by {recipe.development.measure}."
     return (
         f"{steps:,} steps on {where}; {_span(seconds)}, evaluation included; finished {facts['finished']}."
         f"{best} Energy, estimated with {WATTS_PER_CORE} W a core"

@@ -104,12 +104,13 @@ class Schedule:
     def _taken(self, task: str, epoch: int) -> list[Place]:
         """The epoch's share of a task: a cap takes other examples in the next epoch, until all have been seen.
 
-        Siblings are in order of their query, so that they come in the same epoch.
+        What an epoch takes goes by the query, so that siblings come together.
         """
         places, quota = self._places[task], self._quotas[task]
-        order = sorted(places, key=lambda place: text_hash(str(self._seed), self._group[place]))
+        by_query = sorted(range(len(places)), key=lambda row: text_hash(str(self._seed), self._group[places[row]]))
         start = epoch * quota
-        return [order[(start + number) % len(order)] for number in range(quota)]
+        rows = sorted(by_query[(start + number) % len(places)] for number in range(quota))
+        return _shuffled(seeded(self._seed, "order", task), [places[row] for row in rows])
 
     @staticmethod
     def _of_families(families: Mapping[tuple[str, ...], list[list[Place]]]) -> list[list[Place]]:

@@ -10,8 +10,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tart.collection import Document, Query
+from tart.instruction import Instruction
 from tart.testing import tiny_sentence_transformer
+from tart.training.batch import distinct_documents, relations
 from tart.training.dual_loss import DualLoss
+from tart.training.examples import Drawn
 from tart.training.settings import LossSettings
 
 QUERIES = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
@@ -43,6 +47,47 @@ def log_sum(*scores: float, heat: float = 0.5) -> float:
 def test_contrast_is_the_softmax_over_candidates() -> None:
     wanted = (log_sum(0.8, 0.0) - 0.8 / 0.5 + log_sum(0.96, 0.8, 0.6) - 0.8 / 0.5) / 2
     assert terms(LossSettings(temperature=0.5)) == pytest.approx({"contrast": wanted}, rel=1e-6)
+
+
+def test_the_gradient_of_a_batch_is_the_formula() -> None:
+    """From examples to gradients: five documents of which each rule masks one, the softmax minus one worked out."""
+    wish, other = Instruction("Find code"), Instruction("Find a title")
+
+    def example(task: str, group: str, positive: str, instruction: Instruction, *others: str) -> Drawn:
+        query, right = Query(f"{task}:{group}", group, instruction), Document(positive, f"text {positive} alone")
+        return Drawn(query.query_id, task, group, query, right, frozenset(others), (), ())
+
+    batch = [
+        example("code", "a", "A", wish, "B"),  # B is right as well
+        example("code", "b", "B", wish),
+        example("title", "a", "T", other),  # another wish: a true negative
+        example("snippet", "a", "S", wish),  # satisfies code: masked
+        example("code", "c", "D", wish),  # reads like A: masked
+    ]
+    documents = [Document("D", "text A alone!") if one.doc_id == "D" else one for one in distinct_documents(batch)]
+    assert [one.doc_id for one in documents] == ["A", "B", "T", "S", "D"]
+    found = relations(batch, documents, {"code": frozenset({"code", "snippet"})}, {})
+    queries, vectors = torch.randn(5, 2, requires_grad=True), torch.randn(5, 2, requires_grad=True)
+    given = {name: torch.from_numpy(getattr(found, name)) for name in ("positive", "candidate", "right_kind")}
+    settings = LossSettings(temperature=0.5)
+    model = tiny_sentence_transformer(dim=8)
+    loss = DualLoss(model, settings, similarity="dot", content=2, token_budget=64, grad_cache=False)
+    value = loss.terms(queries, vectors, {**given, "world": 1})["contrast"]
+    value.backward()
+    q, d = queries.detach(), vectors.detach()
+    kept = {0: [0, 2], 1: [0, 1, 2, 3, 4], 2: [0, 1, 2, 3, 4], 3: [0, 1, 2, 3, 4], 4: [1, 2, 3, 4]}
+    wanted, towards, away = 0.0, torch.zeros_like(q), torch.zeros_like(d)
+    for row, columns in kept.items():
+        weights = {column: math.exp(float(q[row] @ d[column]) / 0.5) for column in columns}
+        total = sum(weights.values())
+        wanted -= math.log(weights[row] / total) / 5
+        for column, weight in weights.items():
+            share = (weight / total - (column == row)) / 0.5 / 5
+            towards[row] += share * d[column]
+            away[column] += share * q[row]
+    assert float(value.detach()) == pytest.approx(wanted, rel=1e-5)
+    assert queries.grad is not None and torch.allclose(queries.grad, towards, atol=1e-6)
+    assert vectors.grad is not None and torch.allclose(vectors.grad, away, atol=1e-6)
 
 
 def test_choose_query_is_the_softmax_over_the_queries_for_which_the_document_is_wrong() -> None:

@@ -59,6 +59,13 @@ def test_a_cap_takes_other_examples_in_the_next_epoch() -> None:
     assert len(first) == len(second) == 60 and not first & second
 
 
+def test_a_cap_takes_siblings_together() -> None:
+    made = schedule(cap=20, batch_size=4, family_share=1.0, seed=3)
+    for steps in (range(15), range(15, 30)):
+        rows = Counter(place.row for step in steps for place in made.batch(step)[1] if place.task != "answer")
+        assert len(rows) == 20 and set(rows.values()) == {2}
+
+
 def test_quotas_of_each_mixing() -> None:
     counts = {"large": 10_000, "small": 100}
     assert quotas(counts, DataSettings(cap=500)) == {"large": 500, "small": 100}
