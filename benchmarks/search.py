@@ -11,7 +11,7 @@ Exact: a batch of 256 queries and single ones, turns interleaved, against `faiss
 BLAS threshold mended; beside it how fast this machine reads memory, measured in the same minutes. Approximate: `tart
 tune` on half of the queries, then the other half through `Searcher.search`, one by one, query encoding included, and
 the same from eight threads. Hybrid: each query through the index of `--index`, dense, hybrid and sparse in turns, and
-through bm25s alone as it is installed.
+through bm25s alone as it is installed; and 300 of them at once, five times.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tart.retrieval.protocols import EncodedText, Encoder
 from tart.retrieval.searcher import Searcher
 from tart.retrieval.tuning import tune
 
-K, BATCH, SINGLE = 10, 256, 20
+K, BATCH, SINGLE, MANY = 10, 256, 20, 300
 
 
 class Expanded:
@@ -201,7 +201,7 @@ def whole_call(searcher: Searcher, queries: Sequence[Query]) -> dict[str, Any]:
 
 
 def in_turns(index: Path, searcher: Searcher, queries: Sequence[Query]) -> dict[str, list[float]]:
-    """Milliseconds of each `search()` in every mode, query encoding included, and of bm25s on the same texts."""
+    """Milliseconds of each search in every mode, query encoding included, and of bm25s on the same texts."""
     import bm25s
     import Stemmer
 
@@ -223,14 +223,19 @@ def in_turns(index: Path, searcher: Searcher, queries: Sequence[Query]) -> dict[
             way(query)
             if number >= 20:
                 taken[name].append(1000 * (time.perf_counter() - started))
+    for _ in range(5):
+        for mode in ("dense", "hybrid"):
+            started = time.perf_counter()
+            searcher.search_many(queries[:MANY], K, mode=mode)  # type: ignore[arg-type]
+            taken.setdefault(f"{mode}, {MANY} at once", []).append(1000 * (time.perf_counter() - started))
     return taken
 
 
 def report_turns(taken: dict[str, list[float]], rows: int) -> None:
-    print(f"\none query at a time, {rows:,} documents, {len(taken['dense'])} queries, in turns")
+    print(f"\n{rows:,} documents, {len(taken['dense'])} queries, in turns")
     print("| | p50, ms | p99, ms | p50 against dense |\n|---|---|---|---|")
     for name, one in taken.items():
-        ratio = np.median(one) / np.median(taken["dense"])
+        ratio = np.median(one) / np.median(taken[f"dense, {MANY} at once" if "at once" in name else "dense"])
         print(f"| {name} | {np.median(one):.1f} | {np.quantile(one, 0.99):.1f} | {ratio:.2f} |")
 
 

@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 
 from berri.against import TEST_COLLECTIONS
 from tart.errors import DataError
+from tart.shards import Level
 from tart.toml import TomlTable, read_toml
 
 LicenseClass = Literal["open", "research"]
-Level = Literal["train", "held-out-task", "held-out-family"]
 FORMS = ("order", "wish", "noun", "question")
 LEAST_WORDINGS, LEAST_HELD_OUT = 8, 2
 TEXT_STEPS = ("html", "ptb", "markdown")

@@ -120,9 +120,7 @@ def _in_tar(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
         for member in archive:
             if member.isdir():
                 continue
-            _check_member(path, member.name, member.size)
-            if not member.isreg():
-                raise DataError(f"refused: member {member.name!r} is a link or a device", path=path)
+            _check_member(path, member.name, member.size, is_file=member.isreg())
             file = archive.extractfile(member)
             if file is not None and PurePosixPath(member.name).match(pattern):
                 yield member.name, file.read()
@@ -133,9 +131,8 @@ def _in_wheel(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
         for member in archive.infolist():
             if member.is_dir():
                 continue
-            _check_member(path, member.filename, member.file_size)
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise DataError(f"refused: member {member.filename!r} is a link or a device", path=path)
+            is_file = not stat.S_ISLNK(member.external_attr >> 16)
+            _check_member(path, member.filename, member.file_size, is_file=is_file)
             if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise DataError(f"refused: member {member.filename!r} is encrypted or packed unusually", path=path)
             if PurePosixPath(member.filename).match(pattern):
@@ -143,10 +140,12 @@ def _in_wheel(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
                     yield member.filename, file.read(member.file_size)  # no more than it says, whatever it holds
 
 
-def _check_member(path: Path, name: str, size: int) -> None:
+def _check_member(path: Path, name: str, size: int, *, is_file: bool) -> None:
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts:
         raise DataError(f"refused: member {name!r} points outside the archive", path=path)
+    if not is_file:
+        raise DataError(f"refused: member {name!r} is a link or a device", path=path)
     if size > MOST_BYTES:
         raise DataError(f"refused: member {name!r} has {size:,} bytes", path=path)
 

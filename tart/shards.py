@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 KIND = "berri-collection/1"
 ROWS_AT_ONCE = 512  # of a row group: what is in memory while reading or writing
+Level = Literal["train", "held-out-task", "held-out-family"]
+"""Of a task: trained on; a family of it is trained on; nothing like it is trained on."""
 Split = Literal["train", "dev"]
 SPLITS: tuple[Split, ...] = ("train", "dev")
 

@@ -26,7 +26,16 @@ _MARKS = (  # of reStructuredText and epytext, and the words in them
     (re.compile(r"(?<!\w)\*{1,2}([\w.]+)\*{1,2}(?!\w)"), r"\1"),
 )
 _NO_PROSE = re.compile(
-    r"^\s*([:@>+\-=~|]|\.\. |\* |\d+[.)]\s|\w[\w ,*]*\n\s*[-=~^]{3,}|\w[\w ]*:\s*(\n|$))|::\s*$|>>>|%\(|\{\w*\}"
+    r"""
+    ^\s*(  # begins as
+        [:@>+\-=~|] | \.\.\  | \*\  | \d+[.)]\s  # a field, a quotation, a table, a directive, an item of a list
+        | \w[\w ,*]*\n\s*[-=~^]{3,}  # an underlined heading
+        | \w[\w ]*:\s*(\n|$)  # a heading with a colon
+    )
+    | ::\s*$ | >>>  # code follows, or is there
+    | %\( | \{\w*\}  # a template
+    """,
+    re.VERBOSE,
 )
 _FIELDS = re.compile(
     r"^\s*([:@]\w+.*:|\.\. |>>>|(Args|Arguments|Parameters|Params|Returns?|Raises|Yields?|Examples?|Notes?|Usage)\s*:)",
@@ -105,10 +114,7 @@ def _code(node: Function, lines: list[str]) -> str:
         return ""
     gone: set[int] = set()
     for one in ast.walk(node):
-        if (
-            isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            and ast.get_docstring(one) is not None
-        ):
+        if isinstance(one, Function | ast.ClassDef) and ast.get_docstring(one) is not None:
             gone.update(range(one.body[0].lineno, (one.body[0].end_lineno or 0) + 1))
     kept = [
         lines[number - 1][node.col_offset :]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from tart.errors import ConfigError
+from tart.shards import Level
 
-LEVELS = ("train", "held-out-task", "held-out-family")  # of a collection's tasks
 CONDITIONS = ("own", "held_out", "other", "plain")  # of the development search
 MEASURES = (
     *(f"{search}_{condition}" for search in ("closed", "pooled") for condition in CONDITIONS),
@@ -68,8 +68,8 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         for level in self.levels:
-            if level not in LEVELS:
-                raise ConfigError(f"data.levels: unknown level {level!r}; there are {', '.join(LEVELS)}")
+            if level not in get_args(Level):
+                raise ConfigError(f"data.levels: unknown level {level!r}; there are {', '.join(get_args(Level))}")
         _within("data.cap", self.cap, 1)
         _within("data.temperature", self.temperature, 1)
         for name in ("family_share", "task_share", "copies", "without_instruction"):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
 from pathlib import Path
+from random import Random
 
 import pytest
+
+from tart.files import sha256_file
 
 
 @pytest.fixture
@@ -34,3 +39,28 @@ def together() -> Callable[..., Path]:
         return output
 
     return run
+
+
+@pytest.fixture
+def survives(tmp_path: Path) -> Callable[..., None]:
+    """Kills a training at ten of its calls, drawn at random, and compares what the same command then ends with."""
+
+    def check(train_until_killed: Callable[[Path, Path, int], None], world: Path, preload: Sequence[str]) -> None:
+        context = get_context("forkserver")
+        context.set_forkserver_preload([*preload])
+
+        def run(output: Path, kill_at: int) -> int | None:
+            process = context.Process(target=train_until_killed, args=(world, output, kill_at))
+            process.start()
+            process.join()
+            return process.exitcode
+
+        assert run(tmp_path / "unbroken", 0) == 0
+        wanted = sha256_file(tmp_path / "unbroken" / "model.safetensors")
+        for kill_at in Random(1).sample(range(1, 25), 10):
+            output = tmp_path / f"killed at {kill_at}"
+            assert run(output, kill_at) == -signal.SIGKILL
+            assert run(output, 0) == 0
+            assert sha256_file(output / "model.safetensors") == wanted, kill_at
+
+    return check

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tart.errors import DataError, StorageError
-from tart.files import atomic_write, new_folder, parse_json_object, read_lines, sha256_file
+from tart.files import atomic_write, new_folder, parse_json_object, read_lines, sha256_file, storage_errors
 
 
 def disk_is_full(descriptor: int) -> None:
@@ -67,6 +70,24 @@ def test_a_disk_that_fills_up_in_the_middle_is_a_storage_error(tmp_path: Path, n
         raise OSError(number, os.strerror(number))
     assert str(caught.value) == f"{tmp_path / 'folder'}: {wanted}"
     assert path.read_bytes() == b"old" and names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("said", "free", "is_full"),
+    [
+        ("I/O error: No space left on device (os error 28)", 1 << 40, True),  # safetensors
+        ("[enforce fail at inline_container.cc:603] . PytorchStreamWriter failed writing file data/0", 0, True),
+        ("[enforce fail at inline_container.cc:603] . PytorchStreamWriter failed writing file data/0", 1 << 40, False),
+        ("the sizes of tensors don't match", 0, False),
+    ],
+)
+def test_a_full_disk_that_a_library_tells_of_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, free: int, is_full: bool
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    wanted = (StorageError, "the disk is full") if is_full else (RuntimeError, re.escape(said))
+    with pytest.raises(wanted[0], match=wanted[1]), storage_errors(tmp_path / "not there yet" / "model"):
+        raise RuntimeError(said)
 
 
 def test_places_that_can_not_be_written_are_storage_errors(tmp_path: Path) -> None:

@@ -196,6 +196,22 @@ def test_a_model_that_lean_can_not_take_runs_on_torch(tmp_path: Path, caplog: py
     assert "runs on torch: it leaves a prompt out of the mean" in caplog.text
 
 
+def test_a_form_that_can_not_run_gives_way_to_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folder_of(tmp_path / "model")
+    monkeypatch.setattr(lean_form.LeanForm, "load", lambda self: (_ for _ in ()).throw(CheckpointError("no compiler")))
+    assert tart.load_encoder(folder).backend.startswith("torch")
+    assert "runs on torch: no compiler" in caplog.text
+    with pytest.raises(CheckpointError, match="no compiler"):
+        tart.load_encoder(folder, backend="lean")
+
+
+def test_enc_t5_is_said_to_run_on_torch() -> None:
+    said = describe_backend("facebook/tart-full-flan-t5-xl")
+    assert (said["backend"], said["why"]) == ("torch", "EncT5 has no lean form")
+
+
 def test_the_choice_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.choose_backend() == ("lean", "no GPU, and openvino is installed")
     assert backend.choose_backend(device="cpu").backend == backend.choose_backend("torch").backend == "torch"

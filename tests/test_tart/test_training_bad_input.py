@@ -44,13 +44,13 @@ def copied(world: Path, folder: Path) -> Path:
     return Path(shutil.copytree(world / "collection", folder / "collection"))
 
 
-def rewritten(world: Path, folder: Path, **changes: Any) -> Path:
-    """A collection whose manifest fits, with other values in the first row of a shard."""
+def rewritten(world: Path, folder: Path, keep: int | None = None, **changes: Any) -> Path:
+    """A collection whose manifest fits, with other values in the first row of a shard, or fewer rows."""
     data = copied(world, folder)
     table = read_table(Collection(data), "train", "toy-code")
     rows = table.to_pylist()
     rows[0] |= {key: change(rows[0]) for key, change in changes.items()}
-    pq.write_table(pa.Table.from_pylist(rows, table.schema), data / "train" / "toy-code.parquet")
+    pq.write_table(pa.Table.from_pylist(rows[:keep], table.schema), data / "train" / "toy-code.parquet")
     facts = {key: value for key, value in Collection(world / "collection").manifest.items() if key != "parts"}
     (data / NAME).unlink()
     write_manifest(data, KIND, {key: value for key, value in facts.items() if key not in ("kind", "sha256")})
@@ -65,6 +65,9 @@ def test_no_examples(world: Path, tmp_path: Path) -> None:
 def test_a_level_that_there_is_not_and_a_task_without_examples(world: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.levels: unknown level 'trian'; there are train, held-out-task, "):
         train(world, tmp_path, 'data.levels=["trian"]')
+    data = rewritten(world, tmp_path, keep=0)
+    with pytest.raises(DataError, match="no train example of the tasks toy-code"):
+        train(world, tmp_path, 'data.tasks=["toy-code", "toy-title"]', data=data)
 
 
 def test_a_measure_that_there_is_not_and_patience_that_never_looks(world: Path, tmp_path: Path) -> None:

@@ -7,9 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
@@ -29,7 +27,7 @@ from tart.training.recipe import read_recipe
 from tart.training.settings import DualRecipe, ModelSettings
 from tart.training.toy import toy_words, write_toy_world
 
-Together = Callable[..., Path]
+Together, Survives = Callable[..., Path], Callable[..., None]
 SHORT = ("loop.steps=12", "save_every=4", "batch_size=8", "log_every=2")
 
 
@@ -151,24 +149,9 @@ def _train_until_killed(world: Path, output: Path, kill_at: int) -> None:
     train(world, output, *SHORT)
 
 
-def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(world: Path, tmp_path: Path) -> None:
+def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(world: Path, survives: Survives) -> None:
     """Twelve steps and three checkpoints of four calls each: ten of these 24 are its last."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tart.training.dual", "tart.training.trainer", "tart.training.dual_loss"])
-
-    def run(output: Path, kill_at: int) -> int | None:
-        process = context.Process(target=_train_until_killed, args=(world, output, kill_at))
-        process.start()
-        process.join()
-        return process.exitcode
-
-    assert run(tmp_path / "unbroken", 0) == 0
-    wanted = sha256_file(tmp_path / "unbroken" / "model.safetensors")
-    for kill_at in Random(1).sample(range(1, 25), 10):
-        output = tmp_path / f"killed at {kill_at}"
-        assert run(output, kill_at) == -signal.SIGKILL
-        assert run(output, 0) == 0
-        assert sha256_file(output / "model.safetensors") == wanted, kill_at
+    survives(_train_until_killed, world, ["tart.training.dual", "tart.training.trainer", "tart.training.dual_loss"])
 
 
 def test_another_recipe_or_collection_is_refused_with_the_difference(
@@ -189,7 +172,7 @@ def test_the_best_checkpoint_is_kept_and_training_stops_where_none_is_better(
     figures = {2: 0.3, 4: 0.9, 6: 0.5, 8: 0.4, 10: 0.95}
     changes = ("loop.steps=12", "batch_size=8", "log_every=1", "development.every=2", "patience=2")
 
-    def trained(output: Path, die_at: int) -> Path:
+    def trained(output: Path, die_at: int = 0, measure: str = "pooled_own") -> Path:
         from tart.training import trainer
 
         with monkeypatch.context() as patch:
@@ -201,29 +184,26 @@ def test_the_best_checkpoint_is_kept_and_training_stops_where_none_is_better(
                     raise KeyboardInterrupt
 
             def evaluate(self: trainer.TartTrainer, *args: object, **more: object) -> dict[str, float]:
-                self._watcher_step = self.state.global_step  # type: ignore[attr-defined]
-                patch.setattr(DevelopmentSearch, "evaluate", lambda *_: {"pooled_own": figures[self.state.global_step]})
+                figure = figures[self.state.global_step]
+                found = {"pooled_own": figure, "wrong_own": 1 - figure}
+                patch.setattr(DevelopmentSearch, "evaluate", lambda *_: found)
                 return calls(self, *args, **more)  # type: ignore[arg-type]
 
             patch.setattr(trainer.TartTrainer, "_save_checkpoint", save)
             patch.setattr(trainer.TartTrainer, "evaluate", evaluate)
-            return train(world, output, *changes)
+            return train(world, output, *changes, f"measure={measure}")
 
-    unbroken = trained(tmp_path / "unbroken", die_at=0)
+    unbroken = trained(tmp_path / "unbroken")
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "killed", die_at=6)
-    killed = trained(tmp_path / "killed", die_at=0)
-    for model in (unbroken, killed):
+    killed, lowest = trained(tmp_path / "killed"), trained(tmp_path / "lowest", measure="wrong_own")
+    for model, best in ((unbroken, 0.9), (killed, 0.9), (lowest, 0.1)):
         facts = json.loads((model / "training.json").read_text())
-        assert (facts["best_step"], facts["best"]) == (4, 0.9)
+        assert (facts["best_step"], facts["best"]) == (4, pytest.approx(best))
         assert max(entry["step"] for entry in facts["history"] if "loss" in entry) == 8
-    assert sha256_file(unbroken / "model.safetensors") == sha256_file(killed / "model.safetensors")
-    at_best = train(world, tmp_path / "short", *changes, "development.measure=wrong_own")
-    assert json.loads((at_best / "training.json").read_text())["best"] == min(
-        entry["eval_wrong_own"]
-        for entry in json.loads((at_best / "training.json").read_text())["history"]
-        if "eval_wrong_own" in entry
-    )
+        assert sha256_file(model / "model.safetensors") == sha256_file(unbroken / "model.safetensors")
+    last = train(world, tmp_path / "last", *changes[:3])
+    assert sha256_file(last / "model.safetensors") != sha256_file(unbroken / "model.safetensors")
 
 
 def test_tensorboard_reads_the_log(world: Path, tmp_path: Path) -> None:

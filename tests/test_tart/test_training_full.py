@@ -6,9 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from safetensors.torch import load_file
 
 from tart.collection import Document, Query
 from tart.errors import CheckpointError, ConfigError, DataError, StorageError
-from tart.files import sha256_file
 from tart.instruction import Instruction
 from tart.models.cross_encoder import CrossEncoderReranker
 from tart.models.load import load_encoder, load_reranker
@@ -30,6 +27,7 @@ from tart.training.full_settings import FullRecipe
 from tart.training.recipe import read_recipe
 from tart.training.toy import toy_words, write_toy_world
 
+Survives = Callable[..., None]
 SHORT = ("loop.steps=12", "save_every=4", "batch_size=4", "log_every=2", "development.tasks=2", "queries=2")
 
 
@@ -144,24 +142,11 @@ def _train_until_killed(world: Path, output: Path, kill_at: int) -> None:
     train(world, output, *SHORT, "dropout=0.1", "token_budget=256")
 
 
-def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(world: Path, tmp_path: Path) -> None:
+def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(world: Path, survives: Survives) -> None:
     """Twelve steps and three checkpoints of four calls each: ten of these 24 are its last."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tart.training.full", "tart.training.full_trainer", "tart.training.full_model"])
-
-    def run(output: Path, kill_at: int) -> int | None:
-        process = context.Process(target=_train_until_killed, args=(world, output, kill_at))
-        process.start()
-        process.join()
-        return process.exitcode
-
-    assert run(tmp_path / "unbroken", 0) == 0
-    wanted = sha256_file(tmp_path / "unbroken" / "model.safetensors")
-    for kill_at in Random(1).sample(range(1, 25), 10):
-        output = tmp_path / f"killed at {kill_at}"
-        assert run(output, kill_at) == -signal.SIGKILL
-        assert run(output, 0) == 0
-        assert sha256_file(output / "model.safetensors") == wanted, kill_at
+    survives(
+        _train_until_killed, world, ["tart.training.full", "tart.training.full_trainer", "tart.training.full_model"]
+    )
 
 
 def test_what_does_not_fit_is_refused(world: Path, listening: Path, tmp_path: Path) -> None:

@@ -90,10 +90,14 @@ def test_instructions_have_to_be_there(tmp_path: Path) -> None:
         collection_at(Path(__file__).parent, verify=True)  # neither pairs nor a collection
 
 
-def test_one_command_makes_a_model_of_them(data: Path, tmp_path: Path) -> None:
+def test_one_command_makes_a_model_of_them(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no output is named, it is called as the recipe says."""
+    monkeypatch.chdir(tmp_path)
     tiny_sentence_transformer(max_tokens=256).save(str(tmp_path / "base"))
-    command = ["dual", "-r", "own-data", "-d", str(data), "-o", str(tmp_path / "own"), f"base={tmp_path / 'base'}"]
+    command = ["dual", "-r", "own-data", "-d", str(data), "name=own", f"base={tmp_path / 'base'}"]
     train_app([*command, "steps=2", "batch_size=8"], standalone_mode=False)
-    vectors = load_encoder(tmp_path / "own").encode_queries([Query("q", "topic 3", Instruction("find code"))])
+    vectors = load_encoder(tmp_path / "models" / "own").encode_queries(
+        [Query("q", "topic 3", Instruction("find code"))]
+    )
     assert vectors.shape == (1, 32)
-    assert "| code | 1 | not stated |" in (tmp_path / "own" / "README.md").read_text()
+    assert "| code | 1 | not stated |" in (tmp_path / "models" / "own" / "README.md").read_text()

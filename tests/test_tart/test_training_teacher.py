@@ -79,6 +79,21 @@ def test_what_does_not_fit_is_refused(toy: Collection, tmp_path: Path) -> None:
         TeacherScores(tmp_path / "teacher", toy)
 
 
+def test_probabilities_become_log_odds(toy: Collection, tmp_path: Path) -> None:
+    """The softmax of what distillation follows is that of the teacher's logits, not of their sigmoids."""
+
+    class Sigmoid(KeywordReranker):
+        def score(self, pairs: Any) -> Any:
+            return 1 / (1 + np.exp(-super().score(pairs).astype(np.float32)))
+
+    asked = toy.examples("train", "toy-code")
+    documents = {one.example_id: [*one.positives, *(each.document for each in one.negatives)] for one in asked}
+    scores = write_teacher_scores(tmp_path / "teacher", Sigmoid(), toy)
+    for one in toy.examples("train", "toy-code"):
+        logits = KeywordReranker().score([(one.query, each) for each in documents[one.example_id]])
+        np.testing.assert_allclose(scores.of(one.example_id), logits, atol=1e-3)
+
+
 def test_kl_is_the_formula_over_what_was_scored() -> None:
     scores = torch.tensor([[1.0, 2.0, 9.0], [0.0, 1.0, -1.0]], requires_grad=True)
     teacher = torch.tensor([[2.0, 1.0, float("nan")], [1.0, 0.0, 0.5]])
