@@ -94,7 +94,6 @@ def training_arguments(
         dataloader_num_workers=_workers() if torch.cuda.is_available() else 0,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
-        ddp_broadcast_buffers=False,  # processes encode in different numbers of parts, and would wait for one another
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ and not torch.cuda.is_available() else None,
         disable_tqdm=False,
     )
