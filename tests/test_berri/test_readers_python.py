@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -138,13 +139,18 @@ def test_what_is_no_plain_member_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_member_never_unpacks_to_more_than_it_says(tmp_path: Path) -> None:
-    files = wheel(tmp_path, shapes__box="x = 1\n" * 10_000)
-    path = tmp_path / files.names[0]
-    size = struct.pack("<L", 60_000)
-    assert path.read_bytes().count(size) >= 2  # in the directory, and before the member
-    path.write_bytes(path.read_bytes().replace(size, struct.pack("<L", 12)))
+    files, size = SourceFiles(tmp_path, ["bomb.whl"]), 1 << 26
+    path = tmp_path / "bomb.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("shapes/box.py", "\n" * size)
+    said = struct.pack("<L", size)
+    assert path.read_bytes().count(said) >= 2  # in the directory, and before the member
+    path.write_bytes(path.read_bytes().replace(said, struct.pack("<L", 12)))
+    tracemalloc.start()
     with pytest.raises(DataError, match="no whole archive"):
         rows(files)
+    assert tracemalloc.get_traced_memory()[1] < size / 8
+    tracemalloc.stop()
 
 
 def test_a_member_outside_the_wheel_and_a_damaged_wheel_are_refused(tmp_path: Path) -> None:
