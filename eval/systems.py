@@ -153,12 +153,14 @@ class RerankSystem(System):
         everything = sum(len(corpus) for _, corpus in corpora)
         candidates = self.first.retrieve(corpora, queries, everything if self.first.fixed else self.depth)
         documents = PooledDocuments(corpora)
+        scored_by = self.first.encoder.name if isinstance(self.first, DenseSystem) else ""
         unknown = unknown_documents(candidates, documents)
         if unknown:
             raise DataError(f"{some(unknown)} of {self.first.name} not in the corpus: a reranker needs their texts")
         hits: dict[str, tuple[Hit, ...]] = {}
         for start in range(0, len(queries), 16):
-            hits.update(rerank(candidates, queries[start : start + 16], documents, self.reranker))
+            some_queries = queries[start : start + 16]
+            hits.update(rerank(candidates, some_queries, documents, self.reranker, scored_by))
         return Run(hits, min(k, candidates.depth))
 
     def facts(self) -> dict[str, Any]:

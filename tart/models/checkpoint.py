@@ -22,20 +22,35 @@ TART_JSON = "tart.json"
 Family = Literal["bi-encoder", "cross-encoder", "enc-t5"]
 
 
+class FirstStage(NamedTuple):
+    """What a cross-encoder was trained to add to.
+
+    Args:
+        model: a bi-encoder, as `load_encoder` takes it.
+        weight: by which its score is multiplied.
+    """
+
+    model: str
+    weight: float
+
+
 class Checkpoint(NamedTuple):
     """What `tart.json` says."""
 
     family: Family
     text_format: TextFormat
+    first_stage: FirstStage | None = None
 
 
-def write_tart_json(path: Path, family: Family, text_format: TextFormat) -> None:
+def write_tart_json(path: Path, family: Family, text_format: TextFormat, first_stage: FirstStage | None = None) -> None:
     """Write `tart.json` into a model folder."""
-    facts = {
+    facts: dict[str, Any] = {
         "family": family,
         "text_format": text_format.to_dict(),
         "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
     }
+    if first_stage is not None:
+        facts["first_stage"] = first_stage._asdict()
     with atomic_write(path) as file:
         file.write((json.dumps(facts, indent=2) + "\n").encode())
 
@@ -51,12 +66,24 @@ def read_tart_json(folder: Path) -> Checkpoint | None:
     if not path.is_file():
         return None
     facts = parse_json_object(path.read_text(encoding="utf-8"), path)
-    for field in Checkpoint._fields:
+    for field in ("family", "text_format"):
         if field not in facts:
             raise CheckpointError(f"{path}: field {field!r} is missing")
     if facts["family"] not in get_args(Family):
         raise CheckpointError(f"{path}: family {facts['family']!r}; wanted one of {', '.join(get_args(Family))}")
-    return Checkpoint(facts["family"], TextFormat.from_dict(facts["text_format"]))
+    return Checkpoint(facts["family"], TextFormat.from_dict(facts["text_format"]), _first_stage(facts, path))
+
+
+def _first_stage(facts: Mapping[str, Any], path: Path) -> FirstStage | None:
+    stored = facts.get("first_stage")
+    if stored is None:
+        return None
+    if not isinstance(stored, dict) or not isinstance(stored.get("model"), str):
+        raise CheckpointError(f"{path}: field 'first_stage': wanted the name of a model and a weight, got {stored!r}")
+    weight = stored.get("weight")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
+        raise CheckpointError(f"{path}: field 'first_stage.weight': wanted a number above 0, got {weight!r}")
+    return FirstStage(stored["model"], float(weight))
 
 
 def check_format(base: TextFormat, wanted: TextFormat, name: str) -> None:

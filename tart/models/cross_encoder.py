@@ -13,7 +13,7 @@ import numpy as np
 from tart.collection import Document, Query
 from tart.errors import CheckpointError
 from tart.models.batches import NO_LIMIT, is_out_of_memory
-from tart.models.checkpoint import TART_JSON, write_tart_json
+from tart.models.checkpoint import TART_JSON, FirstStage, write_tart_json
 from tart.models.pair_reranker import PairReranker, TokenEnds
 from tart.retrieval.protocols import FloatArray
 from tart.text_format import TextFormat
@@ -36,23 +36,38 @@ class CrossEncoderReranker(PairReranker):
         model: a loaded `CrossEncoder` with one or two labels.
         text_format: how instruction and query, title and text are joined.
         name: what reports call it; a folder or hub id that loads it again.
+        first_stage: the bi-encoder to whose score these scores are to be added, if there is one.
         batch_size: pairs per forward pass; halved where memory runs out.
 
     Raises:
         CheckpointError: if the model has another number of labels.
     """
 
-    def __init__(self, model: CrossEncoder, text_format: TextFormat, name: str, *, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        model: CrossEncoder,
+        text_format: TextFormat,
+        name: str,
+        *,
+        first_stage: FirstStage | None = None,
+        batch_size: int = 32,
+    ) -> None:
         if model.num_labels not in (1, 2):
             raise CheckpointError(f"{name}: has {model.num_labels} labels; a reranker has one or two")
         special = model.tokenizer.num_special_tokens_to_add(pair=True)
         super().__init__(text_format, name, "torch float32", (model.max_seq_length or NO_LIMIT) - special)
-        self.model, self.batch_size = model, batch_size
+        self.model, self.first_stage, self.batch_size = model, first_stage, batch_size
         self._token_ends_of = token_ends_of(model.tokenizer)
 
     @classmethod
     def load(
-        cls, folder: Path, text_format: TextFormat, name: str, *, device: str | None = None
+        cls,
+        folder: Path,
+        text_format: TextFormat,
+        name: str,
+        *,
+        first_stage: FirstStage | None = None,
+        device: str | None = None,
     ) -> CrossEncoderReranker:
         """Load a folder that sentence-transformers or transformers wrote.
 
@@ -67,7 +82,7 @@ class CrossEncoderReranker(PairReranker):
             with safe_open(weights, framework="np") as file:
                 if not any("classifier" in name or "score" in name for name in file.keys()):  # noqa: SIM118
                     raise CheckpointError(f"{weights}: holds no classification head, so it can't score pairs")
-        return cls(CrossEncoder(str(folder), device=device), text_format, name)
+        return cls(CrossEncoder(str(folder), device=device), text_format, name, first_stage=first_stage)
 
     def _scores(self, pairs: list[tuple[str, str]]) -> FloatArray:
         import torch
@@ -111,7 +126,7 @@ class CrossEncoderReranker(PairReranker):
     def save(self, folder: str | Path) -> None:
         """Write a plain sentence-transformers folder (safetensors) with `tart.json` into an empty or new folder."""
         self.model.save_pretrained(str(folder), safe_serialization=True)
-        write_tart_json(Path(folder) / TART_JSON, "cross-encoder", self.text_format)
+        write_tart_json(Path(folder) / TART_JSON, "cross-encoder", self.text_format, self.first_stage)
 
 
 def token_ends_of(tokenizer: PreTrainedTokenizerBase) -> TokenEnds:

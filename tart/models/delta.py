@@ -52,7 +52,7 @@ def pack_model(trained: Path, base: Path, target: Path, *, base_name: str, overw
     """
     differences: Arrays = {}
     for file, name, weight in _weights(trained):
-        old = _read(base / file).get(name) if (base / file).is_file() else None
+        old = _of_base(_read(base / file), name) if (base / file).is_file() else None
         differences.update(_difference(f"{file}:{name}", weight, old))
     keys = [f"{file}:{name}" for file, name, _ in _weights(trained)]
     facts = {"base": base_name, "weights": keys, "sha256": _digest(_together(keys, differences, base))}
@@ -110,6 +110,11 @@ def _read(path: Path) -> Arrays:
     return dict(safetensors.numpy.load_file(path))
 
 
+def _of_base(weights: Arrays, name: str) -> npt.NDArray[Any] | None:
+    """The weight that a trained one began as; in a cross-encoder the body's names begin with "bert."."""
+    return weights.get(name, weights.get(name.removeprefix("bert.")))
+
+
 def _difference(key: str, weight: npt.NDArray[Any], old: npt.NDArray[Any] | None) -> Arrays:
     if old is None:
         return {key: weight}
@@ -130,7 +135,7 @@ def _together(keys: Sequence[str], differences: Arrays, base: Path) -> dict[str,
     for file in sorted({key.partition(":")[0] for key in keys}):
         old = _read(base / file) if (base / file).is_file() else {}
         names = sorted(key.partition(":")[2] for key in keys if key.partition(":")[0] == file)
-        found[file] = {name: _value(f"{file}:{name}", differences, old.get(name)) for name in names}
+        found[file] = {name: _value(f"{file}:{name}", differences, _of_base(old, name)) for name in names}
     return found
 
 

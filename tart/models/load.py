@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from tart.errors import CheckpointError, ConfigError, StorageError, TartError
 from tart.files import parse_json_object
 from tart.models.backend import Backend, choose_backend, lean_precision
-from tart.models.checkpoint import Family, read_tart_json
+from tart.models.checkpoint import Family, FirstStage, read_tart_json
 from tart.models.hub import hub_folder
 from tart.models.lean_form import LeanForm, NoLeanForm, find_form, get_form, get_int8_form
 from tart.models.registry import locate
+from tart.models.summed import SummedReranker
 from tart.models.tart_dual import OLD_CHECKPOINT, load_old_tart_dual
 from tart.retrieval.protocols import Similarity
 from tart.text_format import PRESETS, TextFormat, named_format
@@ -76,8 +77,10 @@ def load_reranker(
     text_format: TextFormat | str | None = None,
     device: str | None = None,
     backend: Backend = "auto",
-) -> CrossEncoderReranker | EncT5Reranker | LeanReranker:
+) -> CrossEncoderReranker | EncT5Reranker | LeanReranker | SummedReranker:
     """Load a cross-encoder: one of sentence-transformers, or TART-full's EncT5, which runs on torch alone.
+
+    One that was trained to add to a bi-encoder's score comes with it, as a `SummedReranker`.
 
     Args:
         name: a folder or a hub id.
@@ -97,7 +100,11 @@ def load_reranker(
 
         return LeanReranker(form, found.text_format or PRESETS["plain"], found.name)
 
-    return _on_lean(found, backend, device, lean) or _torch_reranker(found, device)
+    reranker = _on_lean(found, backend, device, lean) or _torch_reranker(found, device)
+    if found.first_stage is None:
+        return reranker
+    first, weight = found.first_stage
+    return SummedReranker(reranker, first, weight, lambda: load_encoder(first, device=device, backend=backend))
 
 
 def load_torch_encoder(
@@ -110,7 +117,7 @@ def load_torch_encoder(
 def load_torch_reranker(
     name: str | os.PathLike[str], *, text_format: TextFormat | str | None = None, device: str | None = None
 ) -> CrossEncoderReranker | EncT5Reranker:
-    """`load_reranker` with the backend "torch"."""
+    """`load_reranker` with the backend "torch", and without the bi-encoder to whose score it adds."""
     return _torch_reranker(_find(name, ("cross-encoder", "enc-t5"), "load_reranker", text_format), device)
 
 
@@ -181,7 +188,7 @@ def _torch_cross_encoder(found: _Found, device: str | None) -> CrossEncoderReran
 
     with load_errors(found.folder):
         chosen = found.text_format or PRESETS["plain"]
-        return CrossEncoderReranker.load(found.folder, chosen, found.name, device=device)
+        return CrossEncoderReranker.load(found.folder, chosen, found.name, first_stage=found.first_stage, device=device)
 
 
 def model_family(name: str | os.PathLike[str]) -> Family:
@@ -207,6 +214,7 @@ class _Found(NamedTuple):
     folder: Path
     text_format: TextFormat | None
     similarity: Similarity | None
+    first_stage: FirstStage | None
 
 
 def _find(
@@ -232,7 +240,7 @@ def _find(
     similarity = spec.similarity if spec else None
     if not spec and text_format == PRESETS["tart-dual"] and not (folder / "modules.json").is_file():
         similarity = "dot"  # the published folder is a bare BERT, which can't say so itself
-    return _Found(name, family, folder, text_format, similarity)
+    return _Found(name, family, folder, text_format, similarity, stored.first_stage if stored else None)
 
 
 def _sentence_transformer(found: _Found, device: str | None) -> SentenceTransformer:

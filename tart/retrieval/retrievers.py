@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from tart.collection import Document, Query
 from tart.index.approximate import ApproximateIndex
 from tart.index.dense import DenseIndex, check_finite
 from tart.index.documents import DocumentStore
 from tart.index.sparse import SparseIndex
+from tart.models.summed import SummedReranker
 from tart.retrieval.protocols import Encoder, Reranker, Scored
 from tart.run import Hit, Run
 
@@ -62,14 +65,27 @@ class SparseRetriever:
         return _to_run(queries, self.index.search([query.text for query in queries], k), self.documents, k)
 
 
-def rerank(run: Run, queries: Sequence[Query], documents: Mapping[str, Document], reranker: Reranker) -> Run:
+def rerank(
+    run: Run, queries: Sequence[Query], documents: Mapping[str, Document], reranker: Reranker, scored_by: str = ""
+) -> Run:
     """Score every hit of a run anew; the reranker sees the instruction.
+
+    Args:
+        run: what was found.
+        queries: that were asked.
+        documents: by id.
+        reranker: the cross-encoder.
+        scored_by: the bi-encoder whose scores the run has; a reranker that adds to that one's takes them as they are.
 
     Returns:
         A run of the same depth with the same documents, in the reranker's order.
     """
     pairs = [(query, documents[hit.doc_id]) for query in queries for hit in run[query.query_id]]
-    scores = iter(reranker.score(pairs).tolist())
+    if isinstance(reranker, SummedReranker) and reranker.first_stage == scored_by:
+        known = [hit.score for query in queries for hit in run[query.query_id]]
+        scores = iter(reranker.add(pairs, np.asarray(known, dtype=np.float32)).tolist())
+    else:
+        scores = iter(reranker.score(pairs).tolist())
     return Run({q.query_id: [Hit(hit.doc_id, next(scores)) for hit in run[q.query_id]] for q in queries}, run.depth)
 
 

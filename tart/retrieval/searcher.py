@@ -234,7 +234,8 @@ class Searcher:
             stage("fused", lambda: (fusion or ReciprocalRankFusion()).fuse([runs["dense"], runs["sparse"]], joined))
         if reranker is not None:
             *_, candidates = runs.values()
-            stage("reranked", lambda: rerank_run(candidates, queries, self.documents, reranker))
+            by = self.encoder.name if mode == "dense" else ""
+            stage("reranked", lambda: rerank_run(candidates, queries, self.documents, reranker, by))
         last = list(runs)[-1]
         runs[last] = runs[last].cut(k)
         return runs, seconds

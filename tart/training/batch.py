@@ -1,4 +1,4 @@
-"""A batch of a bi-encoder: queries, the distinct documents of all of them, and which document may be wrong for which.
+"""A batch: queries, the distinct documents of all of them, and which document may be wrong for which.
 
 What may not be a negative is masked: further positives of the query, what is right for the same query under a
 compatible instruction, and, without an instruction, under any, and near duplicates of all these. What is right for the
@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from tart.collection import Document
 from tart.retrieval.protocols import FloatArray
+from tart.shards import Collection
 from tart.training.examples import Drawn
 
 Mask = npt.NDArray[np.bool_]
@@ -44,6 +45,16 @@ class Relations(NamedTuple):
     own: Mask
 
 
+def compatible_tasks(collection: Collection) -> dict[str, frozenset[str]]:
+    """Task -> the tasks whose documents satisfy its instructions too, itself among them."""
+    return {name: frozenset({name, *facts.get("compatible", ())}) for name, facts in collection.tasks.items()}
+
+
+def units_of(collection: Collection) -> dict[str, str]:
+    """Task -> what its documents are."""
+    return {name: facts["unit"] for name, facts in collection.tasks.items()}
+
+
 def distinct_documents(drawn: Sequence[Drawn]) -> list[Document]:
     """The documents of a batch, each once, in the order of their first appearance."""
     return list({document.doc_id: document for one in drawn for document in one.documents}.values())
@@ -60,8 +71,8 @@ def relations(
     Args:
         drawn: the examples, one a row.
         documents: one a column; they hold every document of the examples.
-        compatible: task -> the tasks whose documents satisfy its instructions too, itself among them.
-        units: task -> what its documents are.
+        compatible: see `compatible_tasks`.
+        units: see `units_of`.
     """
     column = {document.doc_id: number for number, document in enumerate(documents)}
     shape = (len(drawn), len(documents))

@@ -12,7 +12,7 @@ from tart.collection import Document
 from tart.seeded import text_hash
 from tart.text_format import TextFormat
 from tart.text_vectors import TextVectors
-from tart.training.batch import Relations, distinct_documents, guarded, relations
+from tart.training.batch import Relations, compatible_tasks, distinct_documents, guarded, relations, units_of
 from tart.training.batches import Batches
 from tart.training.examples import Drawn, Examples
 from tart.training.settings import DualRecipe
@@ -70,9 +70,7 @@ class DualBatches(Batches):
         )
         self.base: BaseVectors | None = None
         self.teacher: TeacherScores | None = None
-        tasks = examples.collection.tasks
-        self._compatible = {name: frozenset({name, *facts.get("compatible", ())}) for name, facts in tasks.items()}
-        self._units = {name: facts["unit"] for name, facts in tasks.items()}
+        self._compatible, self._units = compatible_tasks(examples.collection), units_of(examples.collection)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """Tokens `query_*` and `document_*` of one process's part, and `label`: what the loss needs of the batch."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tart.models.load import load_encoder
+from tart.models.summed import SummedReranker
+from tart.retrieval.protocols import Reranker
 from tart.text_format import named_format
 from tart.training.examples import Examples
 from tart.training.full_settings import FullRecipe
@@ -42,18 +44,27 @@ def train_full(
 
 
 def _parts(recipe: FullRecipe, examples: Examples, development: DevelopmentSearch | None, world: int) -> Parts:
+    from tart.training.first_stage import first_stage_scores
     from tart.training.full_batches import FullBatches
     from tart.training.full_loss import FullLoss
     from tart.training.full_model import build_full
     from tart.training.full_trainer import FullTrainer
 
-    model, reranker = build_full(recipe.base, recipe.model, named_format(recipe.text_format), recipe.name)
+    model, reranker = build_full(
+        recipe.base, recipe.model, named_format(recipe.text_format), recipe.name, first_stage=recipe.first_stage
+    )
     batches = FullBatches(examples, recipe, reranker, world)
-    candidates = None if development is None else development.candidates(load_encoder(recipe.first_stage))
+    if recipe.needs_first_stage:
+        batches.first_stage = first_stage_scores(recipe, batches, examples.collection.manifest["sha256"])
+    first_stage = cache(lambda: load_encoder(recipe.first_stage))
+    candidates = None if development is None else development.candidates(first_stage())
+    judged: Reranker = reranker
+    if weight := recipe.model.first_stage_weight:
+        judged = SummedReranker(reranker, recipe.first_stage, weight, first_stage)
 
     def evaluate() -> dict[str, float]:
         if development is None or candidates is None:
             return {}
-        return development.evaluate_reranker(reranker, candidates)
+        return development.evaluate_reranker(judged, candidates)
 
     return Parts(FullTrainer, model, reranker, batches, FullLoss(model, recipe.loss), evaluate)

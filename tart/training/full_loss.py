@@ -31,9 +31,14 @@ class FullLoss(nn.Module):
 
         Args:
             features: the tokens of all pairs, one entry.
-            labels: `sizes`: pairs of each list; `lists`: how many lists the whole step has in this process.
+            labels: `sizes`: pairs of each list; `lists`: how many lists the whole step has in this process; `first`,
+                where it is there: what is added to each pair's score.
         """
         scores = self.model(dict(features[0]))["scores"].float()
+        if "first" in labels:
+            added = torch.zeros_like(scores)
+            added[:, -1] = torch.tensor(labels["first"], device=scores.device)
+            scores = scores + added
         form = pointwise if self.settings.form == "pointwise" else listwise
         share: Tensor = form(scores, labels["sizes"]).sum() / labels["lists"]
         return share

@@ -12,8 +12,8 @@ from sentence_transformers.base.modules.module import Module
 from transformers import AutoConfig, T5Config
 from transformers.utils import logging as transformers_logging
 
-from tart.errors import CheckpointError
-from tart.models.checkpoint import check_format
+from tart.errors import CheckpointError, ConfigError
+from tart.models.checkpoint import FirstStage, check_format
 from tart.models.cross_encoder import CrossEncoderReranker
 from tart.models.enc_t5 import EncT5, EncT5Reranker
 from tart.models.hub import hub_folder
@@ -54,7 +54,7 @@ class EncT5Module(Module):
 
 
 def build_full(
-    base: str, settings: FullModelSettings, text_format: TextFormat, name: str
+    base: str, settings: FullModelSettings, text_format: TextFormat, name: str, *, first_stage: str = ""
 ) -> tuple[CrossEncoder, CrossEncoderReranker | EncT5Reranker]:
     """The model to train, and the reranker that scores and saves it; they share their weights.
 
@@ -63,11 +63,12 @@ def build_full(
         settings: what it reads.
         text_format: how instruction and query are joined.
         name: of the new model.
+        first_stage: to whose score its score is added, if `settings` have a weight for it.
 
     Raises:
         CheckpointError: the base doesn't read as many tokens as are wanted, can't be loaded, or was trained with
             instructions in another text format.
-        ConfigError: unknown base.
+        ConfigError: unknown base, or one of two labels, whose score is a probability, where scores are to be added.
     """
     loaded = _with_a_head(base) if model_family(base) == "bi-encoder" else load_torch_reranker(base)
     check_format(loaded.text_format, text_format, base)
@@ -80,6 +81,11 @@ def build_full(
         model = loaded.model
         longest, model.max_seq_length = model.max_seq_length or 0, settings.tokens
         reranker = CrossEncoderReranker(model, text_format, name)
+    if settings.first_stage_weight:
+        if isinstance(reranker, EncT5Reranker) or model.num_labels != 1:
+            raise ConfigError(f"model.first_stage_weight: {base} scores by probabilities, which can't be added to")
+        model.activation_fn = torch.nn.Identity()
+        reranker.first_stage = FirstStage(first_stage, settings.first_stage_weight)
     if settings.tokens > longest:
         raise CheckpointError(f"{base}: reads {longest} tokens, model.tokens wants {settings.tokens}")
     freeze(model, settings.freeze)

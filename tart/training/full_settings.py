@@ -18,12 +18,15 @@ class FullModelSettings:
         dropout: probability, in all layers.
         freeze: which part of the base stays as it is: "nothing", "embeddings", or "lower" (they and the lower half of
             the layers).
+        first_stage_weight: the score of the recipe's `first_stage`, times this, is added to the model's, which learns
+            what that one gets wrong; the finished model comes with it. 0: the model scores alone.
 
     Raises:
         ConfigError: a value out of its range.
     """
 
     tokens: int = 256
+    first_stage_weight: float = 0.0
     dropout: float = 0.1
     freeze: Literal["nothing", "embeddings", "lower"] = "nothing"
 
@@ -32,6 +35,8 @@ class FullModelSettings:
             raise ConfigError(f"model.tokens: wanted at least 16, got {self.tokens}")
         if not 0 <= self.dropout <= 0.9:
             raise ConfigError(f"model.dropout: wanted between 0 and 0.9, got {self.dropout:g}")
+        if not 0 <= self.first_stage_weight < float("inf"):
+            raise ConfigError(f"model.first_stage_weight: wanted at least 0, got {self.first_stage_weight:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,21 @@ class FullLossSettings:
     Args:
         form: "pointwise": each pair is relevant or not (cross-entropy of two classes, the paper's; of one logit where
             the model has one); "listwise": a positive is chosen among its negatives (softmax over the list).
+        in_batch: of the other documents of a step, those that the recipe's `first_stage` scores highest are negatives
+            too: this many for each query. What may be right is left out, as in a bi-encoder's batch.
+
+    Raises:
+        ConfigError: a value out of its range.
 
     Source: arXiv 2211.09260, section 4 (pointwise).
     """
 
     form: Literal["pointwise", "listwise"] = "listwise"
+    in_batch: int = 0
+
+    def __post_init__(self) -> None:
+        if self.in_batch < 0:
+            raise ConfigError(f"loss.in_batch: wanted at least 0, got {self.in_batch}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,8 @@ class FullRecipe:
         text_format: preset that joins instruction and query.
         license: of the trained model, for its card.
         seed: of every random choice.
-        first_stage: bi-encoder whose candidates are ordered anew in the development search.
+        first_stage: bi-encoder whose candidates are ordered anew in the development search, and whose scores count
+            where `model.first_stage_weight` or `loss.in_batch` say so.
         data: which examples, and how many negatives of each kind.
         model: what it reads.
         loss: what is minimised.
@@ -80,7 +96,12 @@ class FullRecipe:
     development: DevelopmentSettings = field(default_factory=lambda: DevelopmentSettings(tasks=10, queries=10))
 
     def __post_init__(self) -> None:
-        if not self.data.hard + self.data.unfollowing + self.data.random:
-            raise ConfigError("data: a cross-encoder needs negatives; give hard, unfollowing or random")
+        if not self.data.hard + self.data.unfollowing + self.data.random + self.loss.in_batch:
+            raise ConfigError("data: a cross-encoder needs negatives; give hard, unfollowing, random or loss.in_batch")
         if self.loop.grad_cache:
             raise ConfigError("loop.grad_cache: a cross-encoder needs none, its memory doesn't grow with the batch")
+
+    @property
+    def needs_first_stage(self) -> bool:
+        """Whether training reads the first stage's scores."""
+        return bool(self.model.first_stage_weight or self.loss.in_batch)

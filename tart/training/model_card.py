@@ -109,11 +109,16 @@ def _use(recipe: Any, dual: bool) -> str:
         if dual
         else 'model.rank("Find Python source code that does this [SEP] sort a list", documents)'
     )
+    weight = 0.0 if dual else recipe.model.first_stage_weight
+    added = (
+        f"\n\nIts score alone is no order: it was trained to be added to {weight:g} times the cosine of "
+        f"`{recipe.first_stage}`, which `tart.load_reranker` does."
+    )
     return (
         f"An instruction-aware {what}: it reads what is asked together with a sentence that says what is wanted. "
         f"Instruction and query are joined as its text format `{recipe.text_format}` says (`tart.json`); documents "
         f"carry no instruction.\n\n```python\nfrom sentence_transformers import {loaded}\n\n"
-        f'model = {loaded}("FOLDER")\n{call}\n```'
+        f'model = {loaded}("FOLDER")\n{call}\n```{added if weight else ""}'
     )
 
 

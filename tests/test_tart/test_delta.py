@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
+from tart.collection import Document, Query
 from tart.errors import CheckpointError
+from tart.instruction import Instruction
 from tart.models import shipped
 from tart.models.bi_encoder import BiEncoder
 from tart.models.delta import PACKED, WEIGHTS, pack_model, put_together
-from tart.models.load import load_torch_encoder
+from tart.models.load import load_torch_encoder, load_torch_reranker
 from tart.testing import tiny_sentence_transformer
 from tart.text_format import PRESETS
 from tart.training.dual_model import build_dual, scale_kind
+from tart.training.full_model import build_full
+from tart.training.full_settings import FullModelSettings
 from tart.training.settings import ModelSettings
 
 
@@ -52,6 +58,26 @@ def test_it_is_what_was_trained_up_to_a_step_of_eight_bits(folders: tuple[Path, 
         assert torch.all(error <= widest / 254 + 1e-7), name
     texts = ["ab cd", "xy"]
     assert np.allclose(one.encode_documents(texts), other.encode_documents(texts), atol=1e-2)
+
+
+def test_a_cross_encoder_is_packed_as_what_differs_from_the_body_that_it_has(tmp_path: Path) -> None:
+    tiny_sentence_transformer(dim=16).save(str(tmp_path / "base"))
+    torch.manual_seed(0)
+    settings = FullModelSettings(tokens=32, freeze="embeddings")
+    model, reranker = build_full(str(tmp_path / "base"), settings, PRESETS["tart-dual"], "new")
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight += 0.01 * torch.randn(weight.shape)
+    reranker.save(tmp_path / "trained")
+    pack_model(tmp_path / "trained", tmp_path / "base", tmp_path / "packed", base_name="minilm")
+    packed = safetensors.numpy.load(lzma.decompress((tmp_path / "packed" / WEIGHTS).read_bytes()))
+    assert not [name for name in packed if "embeddings" in name]
+    assert sum(name.endswith("query.weight:int8") for name in packed) == 2
+    put_together(tmp_path / "packed", tmp_path / "base", tmp_path / "again")
+    pairs = [(Query("q", "ab cd", Instruction("ef")), Document(text, text)) for text in ("ab", "xy", "cd ab")]
+    one, other = (load_torch_reranker(tmp_path / name).score(pairs) for name in ("trained", "again"))
+    np.testing.assert_allclose(one, other, atol=2e-3)
 
 
 def test_twice_put_together_it_is_the_same_to_the_byte(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:

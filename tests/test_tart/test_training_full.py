@@ -18,6 +18,7 @@ from tart.errors import CheckpointError, ConfigError, DataError, StorageError
 from tart.instruction import Instruction
 from tart.models.cross_encoder import CrossEncoderReranker
 from tart.models.load import load_encoder, load_reranker
+from tart.models.summed import SummedReranker
 from tart.shards import Collection
 from tart.testing import tiny_cross_encoder, tiny_sentence_transformer
 from tart.text_format import PRESETS
@@ -117,6 +118,20 @@ def test_what_comes_out_is_a_plain_folder(listening: Path) -> None:
     names = {path.name for path in listening.rglob("*")}
     assert {"model.safetensors", "tart.json", "recipe.toml", "training.json", "curves.png"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+
+
+def test_what_adds_to_a_first_stage_comes_out_with_it(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TART_CACHE", str(tmp_path / "cache"))
+    model = train(world, tmp_path / "model", *SHORT, "model.first_stage_weight=5", "loss.in_batch=2")
+    loaded = load_reranker(model)
+    assert isinstance(loaded, SummedReranker) and (loaded.first_stage, loaded.weight) == (str(world / "first"), 5)
+    search = DevelopmentSearch(Collection(world / "collection"), tasks=2, queries=2)
+    candidates = search.candidates(load_encoder(world / "first"))
+    assert found(model) == pytest.approx(search.evaluate_reranker(loaded, candidates))
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert f"5 times the cosine of `{world / 'first'}`" in " ".join(card.split())
 
 
 def _train_until_killed(world: Path, output: Path, kill_at: int) -> None:

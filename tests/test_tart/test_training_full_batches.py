@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,19 @@ import torch
 
 from tart.collection import Document, Query
 from tart.errors import ConfigError
+from tart.index.dense import normalised
 from tart.instruction import Instruction
+from tart.models.bi_encoder import BiEncoder
 from tart.models.cross_encoder import CrossEncoderReranker
 from tart.shards import Collection
-from tart.testing import tiny_cross_encoder
+from tart.testing import tiny_cross_encoder, tiny_sentence_transformer
 from tart.text_format import PRESETS
+from tart.training.batch import distinct_documents
 from tart.training.examples import Examples
+from tart.training.first_stage import FirstStageScores
 from tart.training.full_batches import FullBatches
 from tart.training.full_loss import FullLoss, listwise, pointwise
-from tart.training.full_settings import FullLossSettings, FullRecipe
+from tart.training.full_settings import FullLossSettings, FullModelSettings, FullRecipe
 from tart.training.settings import DataSettings, LoopSettings
 from tart.training.toy import toy_words, write_toy_world
 
@@ -94,6 +99,97 @@ def test_the_loss_is_the_same_however_a_step_is_cut_and_shared(toy: Collection, 
     assert torch.stack(halves).mean().item() == pytest.approx(of(whole[3]).item(), abs=1e-5)
 
 
+def test_what_is_added_moves_the_softmax() -> None:
+    class Given(torch.nn.Module):
+        def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {"scores": features["scores"]}
+
+    loss = FullLoss(Given(), FullLossSettings())
+    labels = {"sizes": [2], "lists": 1, "first": [1.0, 4.0]}
+    expected = -math.log(math.exp(2 + 1) / (math.exp(2 + 1) + math.exp(-1 + 4)))
+    assert loss([{"scores": torch.tensor([[2.0], [-1.0]])}], labels).item() == pytest.approx(expected)
+    two = torch.tensor([[0.0, 2.0], [0.0, -1.0]])
+    assert loss([{"scores": two}], labels).item() == pytest.approx(expected)
+
+
+def with_first_stage(toy: Collection, **changes: Any) -> tuple[FullBatches, FirstStageScores]:
+    from tart.training.first_stage import first_stage_scores
+
+    recipe = FullRecipe(
+        "toy",
+        first_stage="minilm",
+        data=DataSettings(hard=1, unfollowing=1, without_instruction=0.3),
+        model=FullModelSettings(first_stage_weight=20.0),
+        loss=FullLossSettings(in_batch=3),
+        loop=LoopSettings(batch_size=8, steps=2, **changes),
+    )
+    found = FullBatches(Examples(toy, "train"), recipe, reranker())
+    found.first_stage = first_stage_scores(recipe, found, toy.manifest["sha256"])
+    return found, found.first_stage
+
+
+def test_lists_end_with_what_the_first_stage_scores_highest_of_the_step(
+    toy: Collection, minilm: BiEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TART_CACHE", str(tmp_path))
+    some, first_stage = with_first_stage(toy, token_budget=300)
+    drawn = some.drawn(1)
+    documents = distinct_documents(drawn)
+    asked = minilm.encode_queries([one.query for one in drawn])
+    cosines = normalised(asked) @ normalised(minilm.encode_documents(documents)).T
+    np.testing.assert_allclose(first_stage.of(drawn, documents), cosines, atol=2e-3)
+
+    scores, column = first_stage.of(drawn, documents), {one.doc_id: place for place, one in enumerate(documents)}
+    right = {
+        one.group: {other.positive.doc_id for other in drawn if other.group == one.group} | one.others for one in drawn
+    }
+    by_id = {one.example_id: (row, one) for row, one in enumerate(drawn)}
+    tokenizer, further = reranker().model.tokenizer, 0
+    for part in some[1]["parts"]:
+        starts = np.cumsum([0, *part["label"]["sizes"]])
+        for name, start, end in zip(part["label"]["ids"], starts[:-1], starts[1:], strict=True):
+            row, one = by_id[name]
+            own, columns = [document.doc_id for document in one.documents], []
+            for ids in part["pair_input_ids"][start:end]:
+                text = tokenizer.decode(ids, skip_special_tokens=True)
+                held = [at for at in column.values() if documents[at].text in text]
+                columns.append(max(held, key=lambda at: len(documents[at].text)))
+            assert [documents[at].doc_id for at in columns[: len(own)]] == own
+            added = scores[row, columns[len(own) :]]
+            assert len(added) <= 3 and (np.diff(added) <= 0).all()
+            barred = {one.positive.doc_id, *one.others} | (right[one.group] if one.query.instruction is None else set())
+            assert not barred & {documents[at].doc_id for at in columns[len(own) :]}
+            np.testing.assert_allclose(part["label"]["first"][start:end], 20 * scores[row, columns], rtol=1e-5)
+            further += len(added)
+    assert further >= 8
+
+
+def test_without_a_weight_nothing_is_added_and_a_dot_product_is_refused(
+    toy: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tart.training.first_stage import first_stage_scores
+
+    monkeypatch.setenv("TART_CACHE", str(tmp_path / "cache"))
+    assert "first" not in batches(toy)[0]["parts"][0]["label"]
+    folder = tmp_path / "dot"
+    BiEncoder(tiny_sentence_transformer(similarity="dot"), PRESETS["tart-dual"], "dot").save(folder)
+    recipe = FullRecipe("toy", first_stage=str(folder), loss=FullLossSettings(in_batch=1))
+    with pytest.raises(ConfigError, match="doesn't compare by cosine"):
+        first_stage_scores(recipe, batches(toy), "x")
+    with pytest.raises(ConfigError, match=r"loss\.in_batch: wanted at least 0"):
+        FullLossSettings(in_batch=-1)
+    with pytest.raises(ConfigError, match=r"model\.first_stage_weight: wanted at least 0"):
+        FullModelSettings(first_stage_weight=-1)
+
+
+def test_a_model_of_two_labels_adds_nothing(tmp_path: Path) -> None:
+    from tart.training.full_model import build_full
+
+    reranker(labels=2).save(tmp_path / "two")
+    with pytest.raises(ConfigError, match="scores by probabilities"):
+        build_full(str(tmp_path / "two"), FullModelSettings(64, 1.0), PRESETS["tart-dual"], "new", first_stage="minilm")
+
+
 def test_an_item_is_a_function_of_its_number(toy: Collection) -> None:
     some, again = batches(toy), batches(toy)
     last = again[5]["parts"][0]  # first the last one: nothing depends on what was read before
@@ -141,7 +237,6 @@ def test_recipes_that_ship_are_whole(name: str) -> None:
 
 def test_the_body_of_a_bi_encoder_gets_a_head() -> None:
     from tart.training.full_model import build_full
-    from tart.training.full_settings import FullModelSettings
 
     heads = []
     for _ in range(2):
