@@ -161,6 +161,10 @@ class RerankSystem(System):
             hits.update(rerank(candidates, queries[start : start + 16], documents, self.reranker))
         return Run(hits, min(k, candidates.depth))
 
+    def answers(self, task: str, pool: str) -> bool:
+        """See `System.answers`."""
+        return self.first.answers(task, pool)
+
     def facts(self) -> dict[str, Any]:
         """Those of the first stage, and name, backend and text format of the cross-encoder."""
         second = {

@@ -171,6 +171,15 @@ def trec(folder: Path, lines: Sequence[str]) -> TrecRunSystem:
     return TrecRunSystem(path)
 
 
+def test_of_a_pool_a_run_file_answers_what_its_name_says_and_so_does_a_reranker_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / run_name(["x2", "a, b", "org/model", "dense", "own", "pooled"])
+    path.write_text("q Q0 d 1 1 x\n")
+    for system in (TrecRunSystem(path), RerankSystem(TrecRunSystem(path), KeywordReranker())):
+        assert system.answers("a, b", "pooled")
+        assert not system.answers("a, b", "closed") and not system.answers("a", "pooled")
+    assert SparseSystem().answers("a, b", "closed")
+
+
 def test_a_run_file_answers_as_it_stands(tmp_path: Path) -> None:
     system = trec(tmp_path, ["sort-code Q0 prose-sort 1 2.5 x", "sort-code Q0 code-sort 2 3.5 x"])
     assert (system.name, system.retrieval, system.fixed) == ("theirs", "run", True)
