@@ -166,9 +166,10 @@ class RerankSystem(System):
         return self.first.answers(task, pool)
 
     def facts(self) -> dict[str, Any]:
-        """Those of the first stage, and name, backend and text format of the cross-encoder."""
+        """Those of the first stage, and name, hash, backend and text format of the cross-encoder."""
         second = {
             "reranker": self.reranker.name,
+            "reranker_hash": getattr(self.reranker, "model_hash", None),
             "reranker_backend": getattr(self.reranker, "backend", None),
             "reranker_text_format": self.reranker.text_format.to_dict(),
         }

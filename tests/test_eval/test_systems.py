@@ -293,6 +293,15 @@ def test_facts_name_what_has_to_be_known(tmp_path: Path) -> None:
     assert np.isclose(facts["dim"], len(KEYWORDS))
 
 
+def test_facts_name_the_weights_and_the_backend_of_a_reranker() -> None:
+    reranker = KeywordReranker()
+    assert RerankSystem(SparseSystem(), reranker).facts()["reranker_hash"] is None  # one that says nothing of them
+    reranker.model_hash, reranker.backend = "0123abcd", "torch float32"  # type: ignore[attr-defined]
+    facts = RerankSystem(SparseSystem(), reranker).facts()
+    assert (facts["reranker"], facts["reranker_hash"]) == ("keyword-overlap", "0123abcd")
+    assert facts["reranker_backend"] == "torch float32"
+
+
 def test_run_names_differ_where_their_parts_do_and_fit_any_disk() -> None:
     long = ["x" * 300 + end for end in "ab"]
     asked = [["a,b", "c"], ["a", "b,c"], ["a b", "c"], ["a%20b", "c"], ["a/b", "c"], *([name, "c"] for name in long)]
