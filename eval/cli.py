@@ -34,7 +34,7 @@ from tart.cli import OverwriteOption, run_app
 from tart.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eval.task import Task
+    from eval.task import Pool, Task
 
 app = typer.Typer(
     help="Measure retrieval, and whether instructions are followed.",
@@ -129,7 +129,8 @@ def follow(
 def compare(
     sources: Annotated[list[Path], typer.Argument(help="Report folders or TREC run files; the first is the baseline.")],
     data: Annotated[
-        Path | None, typer.Option(help="For run files: the folder of their task, in BEIR's layout.")
+        Path | None,
+        typer.Option(help="For run files: the folder of their task, in BEIR's layout, or FILE.toml of their pool."),
     ] = None,
     instructions: Annotated[str, typer.Option(help="How run files were made: none or own.")] = "none",
     measures: MeasuresOption = "nDCG@10",
@@ -141,13 +142,13 @@ def compare(
     """Compare runs or reports: paired differences, intervals, tests, and the queries that changed most."""
     from eval.compare import compare as compare_sources
 
-    task = None
-    if data is not None:
-        from eval.beir_suite import load_beir
-
-        task = load_beir(data)
     found = compare_sources(
-        sources, task=task, instruction=instructions, measures=names_in(measures), changed=changed, seed=seed
+        sources,
+        task=None if data is None else _task_or_pool(data),
+        instruction=instructions,
+        measures=names_in(measures),
+        changed=changed,
+        seed=seed,
     )
     if out is not None:
         found.write(out)
@@ -214,6 +215,13 @@ def _beir_tasks(data: Path | None, names: str | None, split: str | None) -> list
     for name in names_in(names):
         download_beir(name, folder)
     return load_beir_suite(folder, names_in(names), split=split)
+
+
+def _task_or_pool(data: Path) -> Task | Pool:
+    from eval.beir_suite import load_beir
+    from eval.x2_suite import load_pool
+
+    return load_pool(data) if data.suffix == ".toml" else load_beir(data)
 
 
 def _names(joined: str | None) -> list[str] | None:

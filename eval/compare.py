@@ -14,7 +14,7 @@ from eval.over_tasks import compare_values, task_weights
 from eval.report import ALL, Cell, Report, read_report, unique
 from eval.runner import evaluate
 from eval.statistics import PairedDifference, holm
-from eval.task import Task
+from eval.task import Pool, Task
 from tart.errors import ConfigError
 from tart.retrieval.result import shorten
 from tart.run import Hit
@@ -38,7 +38,7 @@ class _Side(NamedTuple):
 def compare(
     sources: Sequence[str | os.PathLike[str] | Report],
     *,
-    task: Task | None = None,
+    task: Task | Pool | None = None,
     instruction: str = "none",
     measures: Sequence[str] = ("nDCG@10",),
     changed: int = 10,
@@ -51,7 +51,8 @@ def compare(
 
     Args:
         sources: report folders, reports, and TREC run files.
-        task: the task that run files answer; without it there must be none.
+        task: the task that run files answer, or the pool of the tasks that their names say, as an evaluation named
+            them; without it there must be no run file.
         instruction: the condition, "none" or "own", under which the run files were made.
         measures: of the run files; reports bring their own.
         changed: how many of the queries that changed most are told, for each pair of systems and condition.
@@ -159,14 +160,15 @@ def _name(source: str | os.PathLike[str] | Report) -> str:
 
 
 def _read(
-    source: str | os.PathLike[str] | Report, task: Task | None, instruction: str, measures: Sequence[str]
+    source: str | os.PathLike[str] | Report, task: Task | Pool | None, instruction: str, measures: Sequence[str]
 ) -> Report:
     if isinstance(source, Report):
         return source
     if not Path(source).is_file():
         return read_report(Path(source))
     if task is None:
-        raise ConfigError(f"{source}: a run file needs the judgements of its task; give the task's folder (--data)")
+        wanted = "give the task's folder, or the file of its pool (--data)"
+        raise ConfigError(f"{source}: a run file needs the judgements of its task; {wanted}")
     return evaluate(task, [source], instructions=[instruction], measures=measures)
 
 

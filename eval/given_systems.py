@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.run_files import unescape_id
+from eval.run_files import is_run_of, unescape_id
 from eval.system import Corpora, PooledDocuments, System, check_documents
 from tart.collection import Query
 from tart.errors import DataError
@@ -65,6 +65,10 @@ class TrecRunSystem(System):
         run = Run(hits, min(k, self.run.depth))
         check_documents(run, documents, str(self.path))
         return run
+
+    def answers(self, task: str, pool: str) -> bool:
+        """See `System.answers`. The file's name says so, as an evaluation gave it."""
+        return is_run_of(self.path.name, task, pool)
 
     def facts(self) -> dict[str, Any]:
         """The file's checksum."""

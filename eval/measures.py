@@ -149,19 +149,22 @@ class Sensitivity(NamedTuple):
     Args:
         mean: over the wordings.
         deviation: standard deviation over them (divided by their number), 0 or more, lower is better.
+        sensitivity: deviation in parts of the mean, lower is better; None where the mean isn't above 0.
         worst: the lowest value.
     """
 
     mean: float
     deviation: float
+    sensitivity: float | None
     worst: float
 
 
 def sensitivity(values_per_wording: Iterable[float]) -> Sensitivity:
-    """Mean, standard deviation and worst of a task's value over the wordings of its instruction.
+    """Mean, standard deviation, sensitivity and worst of a task's value over the wordings of its instruction.
 
-    Formula: m = sum(v) / n; deviation = sqrt(sum((v - m)²) / n); worst = min(v). MultiInstruct's sensitivity of one
-    task is deviation / mean. With one wording the deviation is 0.
+    Formula: m = sum(v) / n; deviation = sqrt(sum((v - m)²) / n); sensitivity = deviation / m; worst = min(v). With one
+    wording deviation and sensitivity are 0. Range of the sensitivity for values from 0 to 1: 0 to sqrt(n - 1), which it
+    has where all wordings but one find nothing. MultiInstruct's figure is its mean over tasks.
 
     Args:
         values_per_wording: one value per wording: the mean over the task's queries.
@@ -169,18 +172,18 @@ def sensitivity(values_per_wording: Iterable[float]) -> Sensitivity:
     Raises:
         ConfigError: if there is none.
 
-    Source: MultiInstruct, arXiv 2212.10773 (deviation over mean, averaged over tasks); Promptriever, arXiv 2409.11136
-    (the deviation).
+    Source: MultiInstruct (Xu et al. 2023), arXiv 2212.10773 (the sensitivity); Promptriever, arXiv 2409.11136 (the
+    deviation).
 
     >>> sensitivity([0.25, 0.75])
-    Sensitivity(mean=0.5, deviation=0.25, worst=0.25)
+    Sensitivity(mean=0.5, deviation=0.25, sensitivity=0.5, worst=0.25)
     """
     values = list(values_per_wording)
     if not values:
         raise ConfigError("sensitivity needs the value of at least one wording, got none")
     middle = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / len(values))
-    return Sensitivity(middle, deviation, min(values))
+    return Sensitivity(middle, deviation, deviation / middle if middle > 0 else None, min(values))
 
 
 def _has_relevant(judged: Mapping[str, int]) -> bool:

@@ -29,8 +29,9 @@ class Result(NamedTuple):
         instruction: "none", "own", "wording-1" and so on, "wordings" (their mean), "other", "generic", "repeat",
             "original", "changed".
         pool: "closed" (the task's own corpus) or "pooled" (those of all tasks).
-        measure: as ir_measures writes it, or one of ours: "nDCG@10 gap", "wrong task@10", "p-MRR", ...
-        value: from 0 to 1; from -1 to 1 for p-MRR and gaps. Shown times 100.
+        measure: as ir_measures writes it, or one of ours: "nDCG@10 gap", "wrong task@10", "p-MRR", ...; over wordings
+            also "nDCG@10 deviation", "nDCG@10 sensitivity" and "nDCG@10 worst".
+        value: from 0 to 1; from -1 to 1 for p-MRR and gaps; 0 or more for a sensitivity. Shown times 100.
         low, high: ends of its 95 % bootstrap interval over queries; None where there is none.
         queries: over how many queries.
     """

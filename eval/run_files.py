@@ -37,11 +37,17 @@ def run_name(parts: Sequence[str]) -> str:
     >>> run_name(["x2", "my task", "org/model"])
     'x2,my task,org%2Fmodel.trec'
     """
-    names = [quote(part, safe=" +") for part in parts]
-    for place, name in enumerate(names):
-        if len(name) > 60:  # a file name may have 255 signs
-            names[place] = f"{name[:40]}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return ",".join(names) + ".trec"
+    return ",".join(map(_name, parts)) + ".trec"
+
+
+def is_run_of(file: str, task: str, pool: str) -> bool:
+    """Whether `run_name` made a file's name of suite, this task, model, retrieval, condition and this pool.
+
+    >>> is_run_of("x2,my task,org%2Fmodel,dense,none,closed.trec", "my task", "closed")
+    True
+    """
+    names = file.removesuffix(".trec").split(",")
+    return len(names) == 6 and (names[1], names[5]) == (_name(task), _name(pool))
 
 
 def write_run(run: Run, path: Path, tag: str) -> None:
@@ -56,6 +62,13 @@ def write_run(run: Run, path: Path, tag: str) -> None:
 def read_run(path: Path, depth: int | None = None) -> Run:
     """Read what `write_run` wrote; see `Run.read_trec`."""
     return _renamed(Run.read_trec(path, depth), unescape_id)
+
+
+def _name(part: str) -> str:
+    name = quote(part, safe=" +")
+    if len(name) <= 60:  # a file name may have 255 signs
+        return name
+    return f"{name[:40]}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _renamed(run: Run, change: Callable[[str], str]) -> Run:

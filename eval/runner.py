@@ -108,11 +108,24 @@ def _search(systems: Sequence[System], plan: Plan) -> tuple[list[Cell], dict[str
     seconds: dict[str, float] = {}
     for system in systems:
         before = time.perf_counter()
-        for task in plan.asked:
-            for pooled in (False, True) if plan.pooled else (False,):
-                cells.extend(search_task(system, task, pooled, plan))
+        for task, pooled in _places(system, plan):
+            cells.extend(search_task(system, task, pooled, plan))
         seconds[f"{system.name} {system.retrieval}"] = round(time.perf_counter() - before, 1)
     return cells, seconds
+
+
+def _places(system: System, plan: Plan) -> list[tuple[Task, bool]]:
+    """Which tasks a system searches, and whether pooled. Of a pool a run file answers the task that its name says."""
+    if not plan.pooled:
+        return [(task, False) for task in plan.asked]
+    pools = {"closed": False, "pooled": True}
+    found = [(task, pools[pool]) for task in plan.asked for pool in pools if system.answers(task.name, pool)]
+    if not found:
+        raise ConfigError(
+            f"{system.name} is a run file whose name says no task of the pool, as SUITE,TASK,MODEL,RETRIEVAL,"
+            "INSTRUCTION,POOL.trec would: rename it, or measure it in the folder of its task"
+        )
+    return found
 
 
 def _details(cells: Sequence[Cell], plan: Plan) -> dict[str, Any]:

@@ -107,10 +107,11 @@ def _sensitivities(cells: Sequence[Cell]) -> Iterator[Result]:
         first = group[0]
         for measure, values in first.values.items():
             found = sensitivity([mean(cell.values[measure]) for cell in group])
-            for name, value in (("deviation", found.deviation), ("worst", found.worst)):
-                yield _result(first, f"{measure} {name}", value, None, None, len(values))._replace(
-                    instruction="wordings"
-                )
+            for name in ("deviation", "sensitivity", "worst"):
+                value = getattr(found, name)
+                if value is not None:
+                    row = _result(first, f"{measure} {name}", value, None, None, len(values))
+                    yield row._replace(instruction="wordings")
 
 
 def _gaps(cells: Sequence[Cell], measures: Sequence[str], seed: int) -> Iterator[Result]:

@@ -37,6 +37,10 @@ class System(ABC):
     def retrieve(self, corpora: Corpora, queries: Sequence[Query], k: int) -> Run:
         """The best k documents for each query over all corpora together, ids with their corpus's prefix."""
 
+    def answers(self, task: str, pool: str) -> bool:
+        """Whether a pool's task can be asked of it, "closed" or "pooled"."""
+        return True
+
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """What has to be known to do it again, JSON-able: model hash, text format, settings."""

@@ -163,10 +163,15 @@ class RerankSystem(System):
             hits.update(rerank(candidates, some_queries, documents, self.reranker, scored_by))
         return Run(hits, min(k, candidates.depth))
 
+    def answers(self, task: str, pool: str) -> bool:
+        """See `System.answers`."""
+        return self.first.answers(task, pool)
+
     def facts(self) -> dict[str, Any]:
-        """Those of the first stage, and name, backend and text format of the cross-encoder."""
+        """Those of the first stage, and name, hash, backend and text format of the cross-encoder."""
         second = {
             "reranker": self.reranker.name,
+            "reranker_hash": getattr(self.reranker, "model_hash", None),
             "reranker_backend": getattr(self.reranker, "backend", None),
             "reranker_text_format": self.reranker.text_format.to_dict(),
         }

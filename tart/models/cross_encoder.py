@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import numpy as np
 from tart.collection import Document, Query
 from tart.errors import CheckpointError
 from tart.models.batches import NO_LIMIT, is_out_of_memory
-from tart.models.checkpoint import TART_JSON, FirstStage, write_tart_json
+from tart.models.checkpoint import TART_JSON, FirstStage, state_hash, write_tart_json
 from tart.models.pair_reranker import PairReranker, TokenEnds
 from tart.retrieval.protocols import FloatArray
 from tart.text_format import TextFormat
@@ -83,6 +83,11 @@ class CrossEncoderReranker(PairReranker):
                 if not any("classifier" in name or "score" in name for name in file.keys()):  # noqa: SIM118
                     raise CheckpointError(f"{weights}: holds no classification head, so it can't score pairs")
         return cls(CrossEncoder(str(folder), device=device), text_format, name, first_stage=first_stage)
+
+    @cached_property
+    def model_hash(self) -> str:
+        """sha256 over the weights, computed once."""
+        return state_hash(self.model)
 
     def _scores(self, pairs: list[tuple[str, str]]) -> FloatArray:
         import torch

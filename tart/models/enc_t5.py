@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from transformers import PreTrainedTokenizerBase, T5Config, T5EncoderModel, T5To
 
 from tart.collection import Document, Query
 from tart.errors import CheckpointError, ConfigError
-from tart.models.checkpoint import TART_JSON, read_weights, write_tart_json
+from tart.models.checkpoint import TART_JSON, read_weights, state_hash, write_tart_json
 from tart.models.cross_encoder import token_ends_of
 from tart.models.notice import InstructionNotice
 from tart.models.pair_reranker import check_scores, fitting_query
@@ -143,6 +144,11 @@ class EncT5Reranker:
         model = EncT5(T5Config.from_pretrained(folder))
         model.body = T5EncoderModel.from_pretrained(folder)
         return cls(model, _tokenizer(folder), text_format, name, device=device)
+
+    @cached_property
+    def model_hash(self) -> str:
+        """sha256 over the weights, computed once."""
+        return state_hash(self.model)
 
     @torch.inference_mode()
     def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:

@@ -56,9 +56,15 @@ class LeanReranker(PairReranker):
     """
 
     def __init__(self, form: LeanForm, text_format: TextFormat, name: str) -> None:
-        self._limit, self._model = int(form.facts["max_tokens"]), form.load()
+        self._facts, self._model = form.facts, form.load()
+        self._limit = int(form.facts["max_tokens"])
         room = self._limit - self._model.tokenizer.num_special_tokens_to_add(True)
         super().__init__(text_format, name, f"lean {form.precision}", room)
+
+    @property
+    def model_hash(self) -> str:
+        """That of the original."""
+        return str(self._facts["model_hash"])
 
     def _scores(self, pairs: list[tuple[str, str]]) -> FloatArray:
         return np.ascontiguousarray(self._model.run(pairs, self._limit)[:, 0])

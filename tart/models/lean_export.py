@@ -65,13 +65,13 @@ def export_lean(original: BiEncoder | CrossEncoderReranker, folder: Path) -> dic
     (folder / TOKENIZER).write_text(json.dumps(settings), encoding="utf-8")
     openvino.save_model(_graph(original), folder / GRAPH, compress_to_fp16=False)
     facts = {
+        "model_hash": original.model_hash,
         "pad_id": tokenizer.pad_token_id or 0,
         "truncation_side": tokenizer.truncation_side,
         "max_tokens": model.max_seq_length or NO_LIMIT,
     }
     if isinstance(original, BiEncoder):
         facts |= {
-            "model_hash": original.model_hash,
             "dim": original.dim,
             "similarity": original.similarity,
             "prompts": dict(model.prompts),

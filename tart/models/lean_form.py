@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KIND = "tart-lean/2"  # counted up when the graph is made otherwise: older forms are made anew
+KIND = "tart-lean/3"  # counted up when graph or facts are made otherwise: older forms are made anew
 FOLDER = "lean"
 INT8: Literal["int8"] = "int8"
 AGREES = 0.9999

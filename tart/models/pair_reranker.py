@@ -34,6 +34,11 @@ class PairReranker(ABC):
         self.text_format, self.name, self.backend, self._room = text_format, name, backend, room
         self._notice = InstructionNotice(name, text_format)
 
+    @property
+    @abstractmethod
+    def model_hash(self) -> str:
+        """sha256 over the weights, whatever runtime makes the scores."""
+
     def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:
         """Score pairs.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 from typing import TypeVar
@@ -34,6 +35,12 @@ class SummedReranker:
         self.cross_encoder, self.first_stage, self.weight, self._load = cross_encoder, first_stage, weight, load
         self.name, self.text_format = cross_encoder.name, cross_encoder.text_format
         self.backend: str | None = getattr(cross_encoder, "backend", None)
+
+    @property
+    def model_hash(self) -> str:
+        """Changes with the cross-encoder, the weight, and the first stage's name."""
+        parts = (getattr(self.cross_encoder, "model_hash", self.name), f"{self.weight:g}", self.first_stage)
+        return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
     @cached_property
     def _encoder(self) -> Encoder:

@@ -141,6 +141,15 @@ def test_the_published_file_holds_what_it_should() -> None:
     assert of["pyserini", "facebook/contriever-msmarco", "fiqa", "nDCG@10"].value == 32.9
     assert len(of["arXiv", "orionweller/tart-dual-contriever-msmarco", "mean of TART's nine", "nDCG@10"].parts) == 9
     assert not [figure for figure in figures if figure.suite == "x2"]  # none was verified
+    followir = of["embeddings-benchmark/results", "minilm", "mean of FollowIR's three", "p-MRR"]
+    assert (followir.value, followir.parts) == (-2.84, (("robust04", 52), ("news21", 32), ("core17", 20)))
+    assert of["arXiv", "followir-7b", "instructir", "Robustness@10"].value == 71.5
+    assert of["arXiv", "hkunlp/instructor-xl", "instructir", "nDCG@10"].value == 48.6
+    assert of["arXiv", "bm25-monot5-3b", "mean of TART's nine", "nDCG@10"].value == 43.4
+    assert of["PyLate,", "colbertv2", "quora", "nDCG@10"].value == 85.2
+    for figure in figures:  # what no name loads has to come as a run file
+        has_name = "/" in figure.model or figure.model in ("minilm", "bm25")
+        assert has_name == (figure.retrieval != "run"), figure.model
 
 
 def test_published_figures_are_plausible_and_each_stands_once() -> None:

@@ -181,6 +181,20 @@ def test_compare_two_reports_and_two_runs(cli: Cli, data: Path, tmp_path: Path) 
     assert row["measure"] == "nDCG@2" and row["queries"] == 4
 
 
+def test_compare_takes_the_run_files_of_a_pool(cli: Cli, data: Path, tmp_path: Path) -> None:
+    assert cli("x2", data / "pool.toml", "--instructions", "own,other", "--out", tmp_path / "o").code == 0
+    runs = [tmp_path / f"o/runs/x2,two,minilm,dense,{wish},pooled.trec" for wish in ("own", "other")]
+    done = cli("compare", *runs, "--data", data / "pool.toml", "--json")
+    assert done.code == 0, done.err
+    row = json.loads(done.out)["rows"][0]
+    results = json.loads((tmp_path / "o/report.json").read_text())["results"]
+    place = ("two", "pooled", "nDCG@10")
+    values = {r["instruction"]: r["value"] for r in results if (r["task"], r["pool"], r["measure"]) == place}
+    assert (row["task"], row["pool"], row["measure"]) == place
+    assert (row["before"], row["after"]) == pytest.approx((values["own"], values["other"]))
+    assert values["own"] > values["other"]
+
+
 def test_check_judges_a_report(cli: Cli, tmp_path: Path) -> None:
     row = {"suite": "beir", "task": "scifact", "model": "minilm", "retrieval": "dense", "instruction": "none"}
     row |= {"pool": "closed", "measure": "nDCG@10", "value": 0.64508, "low": 0.6, "high": 0.7, "queries": 300}

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from eval.compare import compare
+from eval.embedding_cache import EmbeddingCache
 from eval.report import Cell, Report, read_report
+from eval.run_files import run_name
 from eval.runner import evaluate
-from eval.task import Task
+from eval.systems import DenseSystem
+from eval.task import Pool, Task
 from tart import Corpus, Document, Query
 from tart.collection import TestCollection
 from tart.errors import ConfigError, DataError
 from tart.run import Hit, Run
+from tart.testing import KeywordEncoder
 
 
 def report(values: dict[str, list[float]], model: str = "m", instruction: str = "none") -> Report:
@@ -120,6 +124,44 @@ def test_run_files_are_measured_on_their_task(tmp_path: Path, task: Task) -> Non
     assert found.changed[0].found_after[0] == "d1: document number 1"
     with pytest.raises(ConfigError, match=r"a\.trec: a run file needs the judgements of its task"):
         compare([before, after])
+
+
+@pytest.fixture
+def pool(task: Task) -> Pool:
+    """Two tasks with the same ids, one of them of a name that no file has; in the second other documents are right."""
+    texts = ["second", "first first", "number", "document", *["nothing"] * 6]
+    corpus = Corpus([Document(f"d{row}", text) for row, text in enumerate(texts)])
+    name = "a/b, c" + "é" * 60
+    other = dataclasses.replace(task.collection, name=name, corpus=corpus, qrels={"q0": {"d1": 1}, "q1": {"d3": 1}})
+    return Pool("p", (dataclasses.replace(task, suite="x2"), Task(name, "x2", other)))
+
+
+def test_run_files_of_a_pool_give_what_its_report_gives(tmp_path: Path, pool: Pool) -> None:
+    """Of each task, closed and pooled; the file's name says which."""
+    keywords = {"one": ["first", "number"], "two": ["second", "document", "number"]}
+    systems = [DenseSystem(KeywordEncoder(words), EmbeddingCache(tmp_path), name) for name, words in keywords.items()]
+    whole = evaluate(pool, systems, instructions=["none"], out=tmp_path / "out")
+    wanted = [row for row in compare([whole]).rows if row.task != "all"]
+    assert len({row[3:10] for row in wanted if row.measure == "nDCG@10"}) == 4  # two tasks, closed and pooled
+    assert len({row[7:10] for row in wanted if row.measure == "nDCG@10"}) == 4  # and no two of them give the same
+    for row in wanted:
+        names = [run_name(["x2", row.task, system, "dense", "none", row.pool]) for system in ("one", "two")]
+        files = [tmp_path / "out/runs" / name for name in names]
+        rows = {found.measure: found for found in compare(files, task=pool).rows}
+        found = rows[row.measure]
+        assert found == row._replace(system=found.system, baseline=found.baseline, p_holm=found.p)  # it is one task
+        assert len(rows) == len([other for other in wanted if other[3:6] == row[3:6]])
+
+
+def test_a_run_file_whose_name_says_no_task_of_the_pool_is_refused(tmp_path: Path, pool: Pool) -> None:
+    names = ("theirs.trec", "x2,u,m,dense,none,closed.trec", "x2,t,m,dense,none,open.trec", "t,closed.trec")
+    for name in names:
+        run = write_run(tmp_path / name, "d0", "d1")
+        with pytest.raises(ConfigError, match="is a run file whose name says no task of the pool"):
+            compare([run, run], task=pool)
+    foreign = write_run(tmp_path / "x2,t,m,dense,none,pooled.trec", "d0", "d1")  # it is said to be pooled, and isn't
+    with pytest.raises(DataError, match="none of its documents"):
+        compare([foreign, foreign], task=pool)
 
 
 def test_folders_are_read_and_the_comparison_is_written(tmp_path: Path, task: Task) -> None:

@@ -290,9 +290,13 @@ def test_the_gap_is_mean_closed_minus_mean_pooled() -> None:
         x2_gap({}, {})
 
 
-def test_sensitivity_is_mean_deviation_and_worst_over_wordings() -> None:
+def test_sensitivity_is_mean_deviation_their_ratio_and_worst_over_wordings() -> None:
     found = sensitivity([0.5, 0.4, 0.6])  # deviations 0, -0.1, 0.1
-    assert found == pytest.approx((0.5, math.sqrt((0 + 0.01 + 0.01) / 3), 0.4), abs=1e-12)
-    assert sensitivity(iter([0.7])) == (0.7, 0.0, 0.7)
+    deviation = math.sqrt((0 + 0.01 + 0.01) / 3)
+    assert found == pytest.approx((0.5, deviation, deviation / 0.5, 0.4), abs=1e-12)
+    assert sensitivity(iter([0.7])) == (0.7, 0.0, 0.0, 0.7)
+    assert sensitivity([0, 0, 1]).sensitivity == pytest.approx(math.sqrt(2), abs=1e-12)  # the most for three wordings
+    for nothing in ([0.0, 0.0], [-0.5, 0.5], [-0.3, -0.1]):  # a mean of 0, or below it, as p-MRR can have
+        assert sensitivity(nothing).sensitivity is None
     with pytest.raises(ConfigError, match="at least one wording"):
         sensitivity([])

@@ -201,6 +201,41 @@ def test_wordings_give_mean_deviation_and_worst(tmp_path: Path) -> None:
     assert {row.instruction for row in report.differences} == {"wordings"}
 
 
+def test_sensitivity_is_deviation_over_mean_of_each_task_and_their_mean_over_tasks(tmp_path: Path) -> None:
+    """Code: 1 and 1/log2(10). Prose, whose second wording asks for code: 1/log2(3), and rank 8 (1/log2(9))."""
+    first, second = Instruction("Find prose"), Instruction("Find code")
+    code = dataclasses.replace(CODE, wordings=(second, Instruction("Find a function")))
+    prose = dataclasses.replace(PROSE, wordings=(first, second))
+    pool = Pool("w", (code, prose, MORE))
+    report = evaluate(pool, systems(tmp_path), instructions=["wordings"], out=tmp_path / "out")
+    eighth = 1 / math.log2(9)
+    wanted = {  # of two values a and b: half of their difference over half of their sum
+        "code": (1 - NINTH) / (1 + NINTH),
+        "prose": (SECOND - eighth) / (SECOND + eighth),
+    }
+    where = {"measure": "nDCG@10 sensitivity", "pool": "pooled", "instruction": "wordings"}
+    for name, expected in wanted.items():
+        assert value(report, task=name, **where) == pytest.approx(expected)
+    assert value(report, task="all", **where) == pytest.approx(sum(wanted.values()) / 2)
+    assert [row for row in report.results if row.measure.endswith("sensitivity") and row.low is not None] == []
+    rows = json.loads((tmp_path / "out/report.json").read_text())["results"]
+    assert [row["value"] for row in rows if {**row, **where} == row] == [row.value for row in report.where(**where)]
+    shown = f"{100 * wanted['code']:.2f}"
+    table = (tmp_path / "out/report.md").read_text().partition("## x2: nDCG@10 sensitivity")[2].partition("##")[0]
+    assert f"| code | 0.00 | {shown} |" in table  # closed, each wording finds all
+    page = (tmp_path / "out/report.html").read_text()
+    assert ">nDCG@10 sensitivity</td>" in page and f">{shown}</td>" in page
+
+
+def test_where_no_wording_finds_anything_there_is_a_deviation_and_no_sensitivity(tmp_path: Path) -> None:
+    lost = dataclasses.replace(CODE, collection=dataclasses.replace(CODE.collection, qrels={"q0": {"gone": 1}}))
+    report = evaluate(Pool("w", (lost, PROSE, MORE)), systems(tmp_path), instructions=["wordings"])
+    measures = {row.measure for row in report.where(task="code", instruction="wordings", pool="closed")}
+    assert measures == {"nDCG@10", "nDCG@10 deviation", "nDCG@10 worst"}
+    assert value(report, task="prose", pool="closed", measure="nDCG@10 sensitivity") == 0
+    assert report.where(task="all", pool="closed", measure="nDCG@10 sensitivity") == []  # one task has none
+
+
 def test_wordings_that_change_nothing_differ_by_nothing() -> None:
     """Not even by rounding: three times 0.2, divided by three, isn't 0.2."""
     wordings = tuple(Instruction(text) for text in ("Find code", "Find a function", "Find a program"))

@@ -171,6 +171,15 @@ def trec(folder: Path, lines: Sequence[str]) -> TrecRunSystem:
     return TrecRunSystem(path)
 
 
+def test_of_a_pool_a_run_file_answers_what_its_name_says_and_so_does_a_reranker_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / run_name(["x2", "a, b", "org/model", "dense", "own", "pooled"])
+    path.write_text("q Q0 d 1 1 x\n")
+    for system in (TrecRunSystem(path), RerankSystem(TrecRunSystem(path), KeywordReranker())):
+        assert system.answers("a, b", "pooled")
+        assert not system.answers("a, b", "closed") and not system.answers("a", "pooled")
+    assert SparseSystem().answers("a, b", "closed")
+
+
 def test_a_run_file_answers_as_it_stands(tmp_path: Path) -> None:
     system = trec(tmp_path, ["sort-code Q0 prose-sort 1 2.5 x", "sort-code Q0 code-sort 2 3.5 x"])
     assert (system.name, system.retrieval, system.fixed) == ("theirs", "run", True)
@@ -282,6 +291,15 @@ def test_facts_name_what_has_to_be_known(tmp_path: Path) -> None:
         facts["retrieval"] == "hybrid" and facts["bm25s"]["k1"] == 1.5 and facts["text_format"]["name"] == "tart-dual"
     )
     assert np.isclose(facts["dim"], len(KEYWORDS))
+
+
+def test_facts_name_the_weights_and_the_backend_of_a_reranker() -> None:
+    reranker = KeywordReranker()
+    assert RerankSystem(SparseSystem(), reranker).facts()["reranker_hash"] is None  # one that says nothing of them
+    reranker.model_hash, reranker.backend = "0123abcd", "torch float32"  # type: ignore[attr-defined]
+    facts = RerankSystem(SparseSystem(), reranker).facts()
+    assert (facts["reranker"], facts["reranker_hash"]) == ("keyword-overlap", "0123abcd")
+    assert facts["reranker_backend"] == "torch float32"
 
 
 def test_run_names_differ_where_their_parts_do_and_fit_any_disk() -> None:

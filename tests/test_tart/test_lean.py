@@ -79,6 +79,7 @@ def test_a_cross_encoder_orders_as_torch_does(tmp_path: Path, labels: int) -> No
         ours = tart.load_reranker(tmp_path / "ce", text_format=preset, backend="lean")
         theirs = load_torch_reranker(tmp_path / "ce", text_format=preset)
         assert isinstance(ours, LeanReranker)
+        assert ours.model_hash == theirs.model_hash
         assert [ours._texts(*pair) for pair in pairs] == [theirs._texts(*pair) for pair in pairs]  # type: ignore[union-attr]
         scores, wanted = ours.score(pairs), theirs.score(pairs)
         assert scores.shape == wanted.shape and scores.std() > 0
@@ -129,6 +130,7 @@ def test_int8_of_a_cross_encoder(tmp_path: Path) -> None:
     pairs = [(query, Document("d", text)) for query in QUERIES for text in TEXTS]
     small, exact = (tart.load_reranker(tmp_path / "ce", backend=one) for one in ("lean-int8", "lean"))  # type: ignore[arg-type]
     assert isinstance(small, LeanReranker) and small.backend == "lean int8"
+    assert small.model_hash == exact.model_hash
     assert np.corrcoef(small.score(pairs), exact.score(pairs))[0, 1] > 0.8
 
 

@@ -60,6 +60,16 @@ def test_scores_equal_plain_cross_encoder(tmp_path: Path, labels: int) -> None:
     assert reranker.score([]).shape == (0,)
 
 
+def test_the_hash_of_a_cross_encoder_changes_with_its_weights_alone(tmp_path: Path) -> None:
+    found = [tart.load_reranker(cross_encoder_folder(tmp_path / name, 1)) for name in ("one", "two")]
+    assert found[0].model_hash == found[1].model_hash
+    other = tart.load_reranker(tmp_path / "two")
+    assert isinstance(other, CrossEncoderReranker)
+    with torch.no_grad():
+        other.model.model.classifier.bias += 1  # type: ignore[union-attr]
+    assert other.model_hash != found[0].model_hash
+
+
 def test_other_numbers_of_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has 3 labels; a reranker has one or two"):
         tart.load_reranker(cross_encoder_folder(tmp_path / "ce", 3))
@@ -171,6 +181,16 @@ def test_enc_t5_scores_by_hand(tmp_path: Path, sentencepiece_model: bytes, pickl
     assert reranker.score([pair])[0] == pytest.approx(by_hand(state, expected), abs=1e-6)
     plain = [start, *ids["read a file"], end, *ids["a title some words"], end]
     assert reranker.score([(pair[0].plain(), pair[1])])[0] == pytest.approx(by_hand(state, plain), abs=1e-6)
+
+
+def test_the_hash_of_enc_t5_is_that_of_its_weights_whatever_file_holds_them(
+    tmp_path: Path, sentencepiece_model: bytes
+) -> None:
+    def hashed(name: str, seed: int, pickled: bool) -> str:
+        folder = enc_t5_folder(tmp_path / name, sentencepiece_model, published_state(seed), pickled=pickled)
+        return tart.load_reranker(folder).model_hash
+
+    assert hashed("one", 0, False) == hashed("two", 0, True) != hashed("three", 1, False)
 
 
 def test_enc_t5_start_token_has_the_published_id(tmp_path: Path, sentencepiece_model: bytes) -> None:

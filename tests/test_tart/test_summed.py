@@ -108,6 +108,7 @@ def test_it_is_loaded_with_its_first_stage_on_every_backend(folders: tuple[Path,
     lean = tart.load_reranker(cross, backend="lean")
     assert isinstance(lean, SummedReranker) and lean.backend and lean.backend.startswith("lean")
     np.testing.assert_allclose(lean.score(PAIRS), summed.score(PAIRS), atol=0.05)
+    assert lean.model_hash == summed.model_hash
 
 
 def test_an_exported_folder_keeps_it(folders: tuple[Path, Path], tmp_path: Path) -> None:
