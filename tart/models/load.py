@@ -16,6 +16,7 @@ from tart.models.backend import Backend, choose_backend, lean_precision
 from tart.models.checkpoint import Family, read_tart_json
 from tart.models.hub import hub_folder
 from tart.models.lean_form import LeanForm, NoLeanForm, find_form, get_form, get_int8_form
+from tart.models.notice import warn_once
 from tart.models.registry import locate
 from tart.models.tart_dual import OLD_CHECKPOINT, load_old_tart_dual
 from tart.retrieval.protocols import Similarity
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from tart.models.cross_encoder import CrossEncoderReranker
     from tart.models.enc_t5 import EncT5Reranker
     from tart.models.lean import LeanEncoder, LeanReranker
-
-logger = logging.getLogger(__name__)
 
 M = TypeVar("M")
 
@@ -154,7 +153,7 @@ def _on_lean(found: _Found, backend: Backend, device: str | None, load_form: Cal
     except (CheckpointError, ImportError, StorageError) as error:
         if backend != "auto":
             raise
-        logger.warning("%s: runs on torch: %s", found.name, error)
+        warn_once(f"{found.name}: runs on torch: {error}")
         return None
 
 
