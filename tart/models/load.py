@@ -149,12 +149,16 @@ def _on_lean(found: _Found, backend: Backend, device: str | None, load_form: Cal
             raise NoLeanForm("EncT5 has no lean form")
         load = _torch_encoder if found.family == "bi-encoder" else _torch_cross_encoder
         form = get_form(found.name, found.folder, found.similarity, lambda: load(found, "cpu"))
-        return load_form(get_int8_form(found.name, form) if chosen == "lean-int8" else form)
+        loaded = load_form(get_int8_form(found.name, form) if chosen == "lean-int8" else form)
     except (CheckpointError, ImportError, StorageError) as error:
         if backend != "auto":
             raise
         warn_once(f"{found.name}: runs on torch: {error}")
         return None
+    precision, reason = lean_precision()
+    if chosen == "lean" and precision == "float32":
+        warn_once(f"lean forms compute in float32: {reason}")
+    return loaded
 
 
 def _torch_encoder(found: _Found, device: str | None) -> BiEncoder:

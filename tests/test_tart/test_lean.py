@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 import tart
 from tart import BiEncoder, Document, Instruction, Query, Searcher
 from tart.errors import CheckpointError, ConfigError, IndexMismatch
-from tart.models import backend, lean_export, lean_form, load
+from tart.models import backend, lean_export, lean_form, load, notice
 from tart.models.lean import LeanEncoder, LeanReranker
 from tart.models.load import describe_backend, load_torch_encoder, load_torch_reranker
 from tart.testing import KeywordEncoder, tiny_cross_encoder, tiny_sentence_transformer
@@ -187,6 +187,19 @@ def test_bfloat16_that_is_off_gives_way_to_float32(tmp_path: Path, monkeypatch: 
     assert form.precision == "float32"
     form.facts["agreement"]["bfloat16"] = 0.99995
     assert form.precision == "bfloat16"
+
+
+def test_a_processor_without_bfloat16_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, another = folder_of(tmp_path / "one"), folder_of(tmp_path / "another")
+    notice.warn_once.cache_clear()
+    for found, precision, told in (("avx512_bf16", "bfloat16", 0), (None, "float32", 1)):
+        monkeypatch.setattr(backend, "bfloat16_instruction", lambda found=found: found)
+        for folder in (one, another, one):
+            assert tart.load_encoder(folder).backend == f"lean {precision}"
+        said = "lean forms compute in float32: the processor has none of amx_bf16, avx512_bf16"
+        assert caplog.text.count(said) == told
 
 
 def test_a_model_that_lean_can_not_take_runs_on_torch_and_says_so_once(
