@@ -18,10 +18,11 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 
 import tart
 from tart import BiEncoder, Document, Instruction, Query, Searcher
-from tart.errors import CheckpointError, ConfigError, IndexMismatch
+from tart.errors import CheckpointError, IndexMismatch
 from tart.models import backend, lean_export, lean_form, load, notice
+from tart.models.describe import describe_backend, describe_search
 from tart.models.lean import LeanEncoder, LeanReranker
-from tart.models.load import describe_backend, load_torch_encoder, load_torch_reranker
+from tart.models.load import load_torch_encoder, load_torch_reranker
 from tart.testing import KeywordEncoder, tiny_cross_encoder, tiny_sentence_transformer
 from tart.text_format import PRESETS
 
@@ -121,7 +122,11 @@ def test_int8_is_made_by_choice_alone_and_tells_what_it_costs(
     with pytest.raises(IndexMismatch, match="'lean int8'"):
         Searcher.open(tmp_path / "index", backend="lean-int8")
     Searcher.build(["read a file", "something"], small, tmp_path / "index", overwrite=True)
-    assert Searcher.open(tmp_path / "index").encoder.backend == "lean int8"  # that choice is the index's too
+    again = Searcher.open(tmp_path / "index")
+    assert again.encoder.backend == "lean int8"  # that choice is the index's too
+    (form,) = own_cache.glob("*-int8")
+    why = "the vectors of the index were made so, and meet no others"
+    assert describe_search(again.manifest) == {"backend": "lean int8", "why": why, "lean_form": str(form)}
 
 
 def test_int8_of_a_cross_encoder(tmp_path: Path) -> None:
@@ -221,30 +226,6 @@ def test_a_form_that_can_not_run_gives_way_to_torch(
     assert "runs on torch: no compiler" in caplog.text
     with pytest.raises(CheckpointError, match="no compiler"):
         tart.load_encoder(folder, backend="lean")
-
-
-def test_enc_t5_is_said_to_run_on_torch() -> None:
-    said = describe_backend("facebook/tart-full-flan-t5-xl")
-    assert (said["backend"], said["why"]) == ("torch", "EncT5 has no lean form")
-
-
-def test_the_choice_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert backend.choose_backend() == ("lean", "no GPU, and openvino is installed")
-    assert backend.choose_backend(device="cpu").backend == backend.choose_backend("torch").backend == "torch"
-    with pytest.raises(ConfigError, match="unknown backend 'fast'; wanted auto, torch, lean, lean-int8"):
-        backend.choose_backend("fast")
-    with pytest.raises(ConfigError, match="'lean' runs on the CPU; device='cuda'"):
-        backend.choose_backend("lean", "cuda")
-    for found, precision in (("amx_bf16", "bfloat16"), (None, "float32")):
-        monkeypatch.setattr(backend, "bfloat16_instruction", lambda found=found: found)
-        assert backend.lean_precision()[0] == precision
-    assert "none of amx_bf16, avx512_bf16" in backend.lean_precision()[1]
-    monkeypatch.setattr(backend, "find_spec", lambda name: None)
-    assert backend.choose_backend() == ("torch", "openvino isn't installed: pip install tart-retrieval[lean]")
-    with pytest.raises(ConfigError, match=r"pip install tart-retrieval\[lean\]"):
-        backend.choose_backend("lean")
-    monkeypatch.setattr(backend, "has_gpu", lambda: True)
-    assert backend.choose_backend() == ("torch", "there is a GPU")
 
 
 def test_export_writes_it_beside_the_plain_form(tmp_path: Path, own_cache: Path) -> None:
