@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 import tart
 from tart import BiEncoder, Document, Instruction, Query, Searcher
 from tart.errors import CheckpointError, IndexMismatch
+from tart.manifest import read_manifest, verify_parts
 from tart.models import backend, lean_export, lean_form, load, notice
 from tart.models.describe import describe_backend, describe_search
 from tart.models.lean import LeanEncoder, LeanReranker
@@ -148,6 +149,33 @@ def test_it_is_made_once_and_found_again(tmp_path: Path, own_cache: Path, monkey
     monkeypatch.setattr(load, "_torch_encoder", None)
     assert isinstance(tart.load_encoder(folder), LeanEncoder)
     monkeypatch.undo()
+
+
+def test_of_two_processes_one_makes_it_and_both_load_it(tmp_path: Path, own_cache: Path) -> None:
+    folder = folder_of(tmp_path / "m")
+    code = (
+        "import sys, tart\nfrom tart.models import lean_form\nfind = lean_form.find_form\n"
+        "def find_and_wait(*model):\n    form = find(*model)\n    print(form, flush=True), sys.stdin.readline()\n"
+        "    return form\n"
+        "lean_form.find_form = find_and_wait\n"
+        f"encoder = tart.load_encoder({str(folder)!r}, backend='lean')\n"
+        f"print(encoder.backend, encoder.encode_documents({TEXTS!a}).tobytes().hex())"
+    )
+    root, pipe = Path(__file__).parents[2], subprocess.PIPE
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=root, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for _ in range(2)
+    ]
+    assert [one.stdout.readline() for one in both if one.stdout] == ["None\n"] * 2  # each has looked: there is none yet
+    for one in both:
+        assert one.stdin and one.stdin.write("\n")
+        one.stdin.flush()
+    (first, told), (second, also_told) = (one.communicate() for one in both)
+    assert [one.returncode for one in both] == [0, 0], told + also_told
+    assert first == second and first.startswith("lean ")
+    assert (told + also_told).count("making its lean form") == 1
+    (form,) = [path for path in own_cache.iterdir() if path.is_dir()]
+    verify_parts(form, read_manifest(form, lean_form.KIND))
 
 
 def test_a_flipped_byte_is_noticed_and_other_weights_have_another_form(
