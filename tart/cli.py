@@ -194,15 +194,16 @@ def info(
     """Describe an index folder or a model, as JSON."""
     from tart.index.build import KIND
     from tart.manifest import NAME, read_manifest, verify_parts
-    from tart.models.load import describe_backend
+    from tart.models.describe import describe_backend, describe_search
     from tart.models.registry import describe
 
     folder = Path(name)
     if (folder / NAME).is_file():
-        facts = read_manifest(folder, KIND)
+        manifest = read_manifest(folder, KIND)
         if verify:
-            verify_parts(folder, facts)
-            _say(f"{folder}: all {len(facts['parts'])} parts are whole")
+            verify_parts(folder, manifest)
+            _say(f"{folder}: all {len(manifest['parts'])} parts are whole")
+        facts = {**manifest, "search": describe_search(manifest)}
     elif verify:
         raise ConfigError(f"{name}: --verify goes with an index folder, and this is none")
     else:

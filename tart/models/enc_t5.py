@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase, T5Config, T5EncoderModel, T5To
 
 from tart.collection import Document, Query
 from tart.errors import CheckpointError, ConfigError
+from tart.models.batches import Budget, run_in_batches
 from tart.models.checkpoint import TART_JSON, read_weights, state_hash, write_tart_json
 from tart.models.cross_encoder import token_ends_of
 from tart.models.notice import InstructionNotice
@@ -92,7 +93,7 @@ class EncT5Reranker:
         text_format: how instruction and query are joined; "</s>" in it becomes the one token that T5 has for it.
         name: what reports call it.
         device: as torch names it; None picks a GPU if there is one.
-        batch_size: pairs per forward pass.
+        batch_tokens: tokens per forward pass, padding included; fewer once memory has run out.
 
     Raises:
         CheckpointError: if the model has no embedding for `<s>`.
@@ -106,10 +107,10 @@ class EncT5Reranker:
         name: str,
         *,
         device: str | None = None,
-        batch_size: int = 32,
+        batch_tokens: int = 32 * MAX_TOKENS,
     ) -> None:
         tokenizer.add_special_tokens({"bos_token": START})
-        self.tokenizer, self.text_format, self.name, self.batch_size = tokenizer, text_format, name, batch_size
+        self.tokenizer, self.text_format, self.name = tokenizer, text_format, name
         self._start, self._end = tokenizer.convert_tokens_to_ids(START), tokenizer.eos_token_id
         rows = model.body.config.vocab_size
         if not isinstance(self._start, int) or self._start >= rows:
@@ -117,7 +118,7 @@ class EncT5Reranker:
         self.max_tokens = MAX_TOKENS
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
-        self._notice = InstructionNotice(name, text_format)
+        self._notice, self._budget = InstructionNotice(name, text_format), Budget(batch_tokens)
         self._token_ends = token_ends_of(tokenizer)
 
     @classmethod
@@ -165,15 +166,18 @@ class EncT5Reranker:
         """
         self._notice.look_at(query for query, _ in pairs)
         inputs = self.tokens(pairs)["input_ids"]
-        order = sorted(range(len(pairs)), key=lambda row: len(inputs[row]))
+
+        def prepare(rows: list[int]) -> dict[str, torch.Tensor]:
+            batch = self.padded({"input_ids": [inputs[row] for row in rows]})
+            return {name: one.to(self.device) for name, one in batch.items()}
+
+        def run(batch: dict[str, torch.Tensor]) -> FloatArray:
+            logits: torch.Tensor = self.model(**batch)
+            return np.asarray(logits.float().softmax(dim=1)[:, 1].cpu().numpy())
+
         scores = np.empty(len(pairs), dtype=np.float32)
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            batch = {
-                name: one.to(self.device) for name, one in self.padded({"input_ids": [inputs[r] for r in rows]}).items()
-            }
-            logits = self.model(**batch).float()
-            scores[rows] = logits.softmax(dim=1)[:, 1].cpu().numpy()
+        for rows, found in run_in_batches([len(one) for one in inputs], self._budget, prepare, run):
+            scores[rows] = found
         return check_scores(scores, pairs, self.name)
 
     def tokens(self, pairs: Sequence[tuple[Query, Document]]) -> dict[str, list[list[int]]]:

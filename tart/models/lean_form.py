@@ -92,6 +92,16 @@ def find_form(source: Path, similarity: Similarity | None) -> LeanForm | None:
     return next((form for form in found if form is not None), None)
 
 
+def find_int8_form(form: LeanForm) -> LeanForm | None:
+    """The int8 form of a lean form, from the cache; None if there is none that is whole.
+
+    Raises:
+        NoLeanForm: if an earlier attempt found that the model has none.
+    """
+    key = _int8_key(form)
+    return _opened(cache_folder() / FOLDER / key, key)
+
+
 def get_form(
     name: str,
     source: Path,
@@ -128,20 +138,24 @@ def get_int8_form(name: str, form: LeanForm) -> LeanForm:
         NoLeanForm: if the model can't be taken.
         StorageError: if the cache can't be written.
     """
-    key = f"{form.facts['key']}-{INT8}"
+    key = _int8_key(form)
 
     def write(folder: Path) -> None:
         from tart.models.lean_int8 import quantize
 
         write_manifest(folder, KIND, {"key": key, "openvino": version("openvino"), **quantize(form, folder)})
 
-    found = _opened(cache_folder() / FOLDER / key, key) or _made_once(key, f"{name}: making its {INT8} form", write)
+    found = find_int8_form(form) or _made_once(key, f"{name}: making its {INT8} form", write)
     (precision, before), (_, after) = found.facts["ndcg"].items()
     logger.warning(
         "%s in %s: nDCG@10 %.4f, in %s %.4f (functions by their docstrings, Python's standard library)",
         *(name, INT8, after, precision, before),
     )
     return found
+
+
+def _int8_key(form: LeanForm) -> str:
+    return f"{form.facts['key']}-{INT8}"
 
 
 def _made_once(key: str, told: str, write: Callable[[Path], None]) -> LeanForm:

@@ -15,7 +15,8 @@ from tart.files import parse_json_object
 from tart.models.backend import Backend, choose_backend, lean_precision
 from tart.models.checkpoint import Family, FirstStage, read_tart_json
 from tart.models.hub import hub_folder
-from tart.models.lean_form import LeanForm, NoLeanForm, find_form, get_form, get_int8_form
+from tart.models.lean_form import LeanForm, NoLeanForm, get_form, get_int8_form
+from tart.models.notice import warn_once
 from tart.models.registry import locate
 from tart.models.summed import SummedReranker
 from tart.models.tart_dual import OLD_CHECKPOINT, load_old_tart_dual
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from tart.models.cross_encoder import CrossEncoderReranker
     from tart.models.enc_t5 import EncT5Reranker
     from tart.models.lean import LeanEncoder, LeanReranker
-
-logger = logging.getLogger(__name__)
 
 M = TypeVar("M")
 
@@ -121,32 +120,6 @@ def load_torch_reranker(
     return _torch_reranker(_find(name, ("cross-encoder", "enc-t5"), "load_reranker", text_format), device)
 
 
-def describe_backend(name: str | os.PathLike[str]) -> dict[str, str | None]:
-    """On what a model would run here, and why; JSON-able. Nothing is made or downloaded.
-
-    Raises:
-        ConfigError: unknown name.
-    """
-    choice = choose_backend()
-    name, spec, folder = locate(name)
-    said: dict[str, str | None] = {"backend": choice.backend, "why": choice.reason, "lean_form": None}
-    if choice.backend == "torch":
-        return said
-    if (spec and spec.family == "enc-t5") or (not spec and folder and model_family(folder) == "enc-t5"):
-        return {**said, "backend": "torch", "why": "EncT5 has no lean form"}
-    precision, reason = lean_precision()
-    said |= {"backend": f"lean {precision}", "why": f"{choice.reason}; {reason}"}
-    if folder is None:
-        return said
-    try:
-        form = find_form(folder, spec.similarity if spec else None)
-    except NoLeanForm as error:
-        return {**said, "backend": "torch", "why": f"no lean form: {error}"}
-    if form is not None:
-        said |= {"backend": f"lean {form.precision}", "lean_form": str(form.folder)}
-    return said
-
-
 def _on_lean(found: _Found, backend: Backend, device: str | None, load_form: Callable[[LeanForm], M]) -> M | None:
     """The model in its lean form, if that is what it should run on; where nobody asked for it, and it fails, None."""
     chosen = choose_backend(backend, device).backend
@@ -157,12 +130,16 @@ def _on_lean(found: _Found, backend: Backend, device: str | None, load_form: Cal
             raise NoLeanForm("EncT5 has no lean form")
         load = _torch_encoder if found.family == "bi-encoder" else _torch_cross_encoder
         form = get_form(found.name, found.folder, found.similarity, lambda: load(found, "cpu"))
-        return load_form(get_int8_form(found.name, form) if chosen == "lean-int8" else form)
+        loaded = load_form(get_int8_form(found.name, form) if chosen == "lean-int8" else form)
     except (CheckpointError, ImportError, StorageError) as error:
         if backend != "auto":
             raise
-        logger.warning("%s: runs on torch: %s", found.name, error)
+        warn_once(f"{found.name}: runs on torch: {error}")
         return None
+    precision, reason = lean_precision()
+    if chosen == "lean" and precision == "float32":
+        warn_once(f"lean forms compute in float32: {reason}")
+    return loaded
 
 
 def _torch_encoder(found: _Found, device: str | None) -> BiEncoder:

@@ -1,14 +1,21 @@
-"""What a model says once when it meets an instruction that it was not trained for."""
+"""What is said once: on which runtime a model runs, and that it meets an instruction that it was not trained for."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import cache
 
 from tart.collection import Query
 from tart.text_format import TextFormat
 
 logger = logging.getLogger(__name__)
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Warn, of each text once in a process."""
+    logger.warning(text)
 
 
 class InstructionNotice:

@@ -102,6 +102,7 @@ def test_many_queries_to_a_trec_run(cli: Cli, index: Path, tmp_path: Path) -> No
 def test_info_of_an_index_and_of_a_model(cli: Cli, index: Path, tiny_model_folder: Path) -> None:
     facts = json.loads(cli("info", index).out)
     assert facts["documents"] == 3 and facts["text_format"]["name"] == "tart-dual" and facts["model"]["dim"] == 32
+    assert facts["search"] == {"backend": "torch", "why": "there is a GPU", "lean_form": None}
     verified = cli("info", index, "--verify")
     assert verified.code == 0 and "parts are whole" in verified.err
     assert json.loads(cli("info", tiny_model_folder).out)["text_format"] == PRESETS["tart-dual"].to_dict()

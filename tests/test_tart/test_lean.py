@@ -18,10 +18,12 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 
 import tart
 from tart import BiEncoder, Document, Instruction, Query, Searcher
-from tart.errors import CheckpointError, ConfigError, IndexMismatch
-from tart.models import backend, lean_export, lean_form, load
+from tart.errors import CheckpointError, IndexMismatch
+from tart.manifest import read_manifest, verify_parts
+from tart.models import backend, lean_export, lean_form, load, notice
+from tart.models.describe import describe_backend, describe_search
 from tart.models.lean import LeanEncoder, LeanReranker
-from tart.models.load import describe_backend, load_torch_encoder, load_torch_reranker
+from tart.models.load import load_torch_encoder, load_torch_reranker
 from tart.testing import KeywordEncoder, tiny_cross_encoder, tiny_sentence_transformer
 from tart.text_format import PRESETS
 
@@ -122,7 +124,11 @@ def test_int8_is_made_by_choice_alone_and_tells_what_it_costs(
     with pytest.raises(IndexMismatch, match="'lean int8'"):
         Searcher.open(tmp_path / "index", backend="lean-int8")
     Searcher.build(["read a file", "something"], small, tmp_path / "index", overwrite=True)
-    assert Searcher.open(tmp_path / "index").encoder.backend == "lean int8"  # that choice is the index's too
+    again = Searcher.open(tmp_path / "index")
+    assert again.encoder.backend == "lean int8"  # that choice is the index's too
+    (form,) = own_cache.glob("*-int8")
+    why = "the vectors of the index were made so, and meet no others"
+    assert describe_search(again.manifest) == {"backend": "lean int8", "why": why, "lean_form": str(form)}
 
 
 def test_int8_of_a_cross_encoder(tmp_path: Path) -> None:
@@ -145,6 +151,33 @@ def test_it_is_made_once_and_found_again(tmp_path: Path, own_cache: Path, monkey
     monkeypatch.setattr(load, "_torch_encoder", None)
     assert isinstance(tart.load_encoder(folder), LeanEncoder)
     monkeypatch.undo()
+
+
+def test_of_two_processes_one_makes_it_and_both_load_it(tmp_path: Path, own_cache: Path) -> None:
+    folder = folder_of(tmp_path / "m")
+    code = (
+        "import sys, tart\nfrom tart.models import lean_form\nfind = lean_form.find_form\n"
+        "def find_and_wait(*model):\n    form = find(*model)\n    print(form, flush=True), sys.stdin.readline()\n"
+        "    return form\n"
+        "lean_form.find_form = find_and_wait\n"
+        f"encoder = tart.load_encoder({str(folder)!r}, backend='lean')\n"
+        f"print(encoder.backend, encoder.encode_documents({TEXTS!a}).tobytes().hex())"
+    )
+    root, pipe = Path(__file__).parents[2], subprocess.PIPE
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=root, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for _ in range(2)
+    ]
+    assert [one.stdout.readline() for one in both if one.stdout] == ["None\n"] * 2  # each has looked: there is none yet
+    for one in both:
+        assert one.stdin and one.stdin.write("\n")
+        one.stdin.flush()
+    (first, told), (second, also_told) = (one.communicate() for one in both)
+    assert [one.returncode for one in both] == [0, 0], told + also_told
+    assert first == second and first.startswith("lean ")
+    assert (told + also_told).count("making its lean form") == 1
+    (form,) = [path for path in own_cache.iterdir() if path.is_dir()]
+    verify_parts(form, read_manifest(form, lean_form.KIND))
 
 
 def test_a_flipped_byte_is_noticed_and_other_weights_have_another_form(
@@ -172,8 +205,7 @@ def test_a_form_that_disagrees_is_removed_and_the_model_runs_on_torch(
 ) -> None:
     folder = folder_of(tmp_path / "m")
     monkeypatch.setattr(lean_export, "_least_cosine", lambda first, second: 0.9)
-    for _ in range(2):  # the second time nobody tries
-        caplog.clear()
+    for _ in range(2):  # the second time nobody tries, and nobody says it again
         assert isinstance(tart.load_encoder(folder), BiEncoder)
         said = [record.getMessage() for record in caplog.records if "runs on torch" in record.getMessage()]
         assert said == [f"{folder}: runs on torch: its lean form disagrees with it: 0.900000, wanted 0.9999"]
@@ -192,10 +224,27 @@ def test_bfloat16_that_is_off_gives_way_to_float32(tmp_path: Path, monkeypatch: 
     assert form.precision == "bfloat16"
 
 
-def test_a_model_that_lean_can_not_take_runs_on_torch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = folder_of(tmp_path / "m", include_prompt=False)
-    assert isinstance(tart.load_encoder(folder), BiEncoder)
-    assert "runs on torch: it leaves a prompt out of the mean" in caplog.text
+def test_a_processor_without_bfloat16_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, another = folder_of(tmp_path / "one"), folder_of(tmp_path / "another")
+    notice.warn_once.cache_clear()
+    for found, precision, told in (("avx512_bf16", "bfloat16", 0), (None, "float32", 1)):
+        monkeypatch.setattr(backend, "bfloat16_instruction", lambda found=found: found)
+        for folder in (one, another, one):
+            assert tart.load_encoder(folder).backend == f"lean {precision}"
+        said = "lean forms compute in float32: the processor has none of amx_bf16, avx512_bf16"
+        assert caplog.text.count(said) == told
+
+
+def test_a_model_that_lean_can_not_take_runs_on_torch_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [folder_of(tmp_path / name, include_prompt=False) for name in ("one", "another")]
+    for folder in (*folders, *folders):
+        assert isinstance(tart.load_encoder(folder), BiEncoder)
+    for folder in folders:
+        assert caplog.text.count(f"{folder}: runs on torch: it leaves a prompt out of the mean") == 1
 
 
 def test_a_form_that_can_not_run_gives_way_to_torch(
@@ -207,30 +256,6 @@ def test_a_form_that_can_not_run_gives_way_to_torch(
     assert "runs on torch: no compiler" in caplog.text
     with pytest.raises(CheckpointError, match="no compiler"):
         tart.load_encoder(folder, backend="lean")
-
-
-def test_enc_t5_is_said_to_run_on_torch() -> None:
-    said = describe_backend("facebook/tart-full-flan-t5-xl")
-    assert (said["backend"], said["why"]) == ("torch", "EncT5 has no lean form")
-
-
-def test_the_choice_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert backend.choose_backend() == ("lean", "no GPU, and openvino is installed")
-    assert backend.choose_backend(device="cpu").backend == backend.choose_backend("torch").backend == "torch"
-    with pytest.raises(ConfigError, match="unknown backend 'fast'; wanted auto, torch, lean, lean-int8"):
-        backend.choose_backend("fast")
-    with pytest.raises(ConfigError, match="'lean' runs on the CPU; device='cuda'"):
-        backend.choose_backend("lean", "cuda")
-    for found, precision in (("amx_bf16", "bfloat16"), (None, "float32")):
-        monkeypatch.setattr(backend, "bfloat16_instruction", lambda found=found: found)
-        assert backend.lean_precision()[0] == precision
-    assert "none of amx_bf16, avx512_bf16" in backend.lean_precision()[1]
-    monkeypatch.setattr(backend, "find_spec", lambda name: None)
-    assert backend.choose_backend() == ("torch", "openvino isn't installed: pip install tart-retrieval[lean]")
-    with pytest.raises(ConfigError, match=r"pip install tart-retrieval\[lean\]"):
-        backend.choose_backend("lean")
-    monkeypatch.setattr(backend, "has_gpu", lambda: True)
-    assert backend.choose_backend() == ("torch", "there is a GPU")
 
 
 def test_export_writes_it_beside_the_plain_form(tmp_path: Path, own_cache: Path) -> None:

@@ -212,10 +212,37 @@ def test_enc_t5_does_not_depend_on_batch_or_padding(tmp_path: Path, sentencepiec
     assert isinstance(reranker, EncT5Reranker)
     scores = reranker.score(PAIRS)
     assert len(set(scores.tolist())) > 5 and ((scores > 0) & (scores < 1)).all()
-    for size in (1, 2, 7):
-        reranker.batch_size = size
+    for tokens in (1, 30, 100):
+        reranker._budget.tokens = tokens
         np.testing.assert_allclose(reranker.score(PAIRS), scores, atol=1e-6)
     assert reranker.score([]).shape == (0,)
+
+
+@pytest.mark.parametrize("family", ["cross-encoder", "enc-t5"])
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    tmp_path: Path, sentencepiece_model: bytes, family: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if family == "enc-t5":
+        reranker = tart.load_reranker(enc_t5_folder(tmp_path / "t5", sentencepiece_model, published_state()))
+    else:
+        reranker = tart.load_reranker(cross_encoder_folder(tmp_path / "ce", 1))
+    assert isinstance(reranker, CrossEncoderReranker | EncT5Reranker)
+    expected, most, sizes = reranker.score(PAIRS), 3, list[int]()
+
+    def small(module: torch.nn.Module, inputs: Any, settings: dict[str, Any]) -> None:
+        sizes.append(len(settings["input_ids"] if family == "enc-t5" else inputs[0]["input_ids"]))
+        if sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    reranker.model.register_forward_pre_hook(small, with_kwargs=True)
+    np.testing.assert_allclose(reranker.score(PAIRS), expected, atol=1e-6)
+    assert sizes[0] == len(PAIRS) and sizes[-1] <= most and "out of memory" in caplog.text
+    sizes.clear()
+    reranker.score(PAIRS)
+    assert max(sizes) <= most  # what it has learned it keeps
+    most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        reranker.score(PAIRS)  # a single pair that doesn't fit
 
 
 def test_enc_t5_cuts_the_document_first(tmp_path: Path, sentencepiece_model: bytes) -> None:
