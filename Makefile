@@ -59,13 +59,16 @@ demo_index: | setup
 RECIPE ?= $(if $(wildcard /dev/nvidia0),mini-gpu,mini)
 SOURCES ?= models/sources
 WHEELS := $(shell sed -n 's/^name = "\(.*\)-\([0-9.]*\)-py.*whl"/\1==\2/p' berri/cards/python_packages.toml)
+ship = $(BIN)/python -c "from pathlib import Path; from tart.models.shipped import ship; ship(Path('models/$(1)'))"
 models: setup
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.10 --abi none \
 		--platform any --dest $(SOURCES)/python_packages $(WHEELS)
 	$(BIN)/berri collect --mirror $(SOURCES) $(COLLECT) --license open --output models/open --seed 1 --per-task 3000 \
 		--model none
 	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/tart-mini-dual
-	$(BIN)/python -c "from pathlib import Path; from tart.models.shipped import ship; ship(Path('models/tart-mini-dual'))"
+	$(call ship,tart-mini-dual)
+	$(BIN)/tart train full --recipe mini-full --data models/open --output models/tart-mini-full
+	$(call ship,tart-mini-full)
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.
 lock: setup

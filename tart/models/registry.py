@@ -7,6 +7,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,10 +41,10 @@ class ModelSpec(NamedTuple):
     package: Callable[[], Path] | None = None
 
 
-def _tart_mini_dual() -> Path:
+def _shipped(name: str) -> Path:
     from tart.models.shipped import shipped_model
 
-    return shipped_model("tart-mini-dual")
+    return shipped_model(name)
 
 
 MODELS: tuple[ModelSpec, ...] = (
@@ -53,7 +54,15 @@ MODELS: tuple[ModelSpec, ...] = (
         "tart-dual",
         "cosine",
         "reads instructions, comes with the project",
-        _tart_mini_dual,
+        partial(_shipped, DEFAULT_MODEL),
+    ),
+    ModelSpec(
+        "tart-mini-full",
+        "cross-encoder",
+        "tart-dual",
+        None,
+        "reranker, adds to tart-mini-dual's score, comes with the project",
+        partial(_shipped, "tart-mini-full"),
     ),
     ModelSpec("minilm", "bi-encoder", "plain", "cosine", "all-MiniLM-L6-v2, comes with the project", packaged.minilm),
     ModelSpec("mpnet", "bi-encoder", "plain", "cosine", "all-mpnet-base-v2, needs `make mpnet`", packaged.mpnet),
