@@ -55,7 +55,7 @@ def index(
 ) -> None:
     """Build an index of a corpus."""
     from tart.index.approximate import new_index
-    from tart.models.backend import choose_backend, lean_precision
+    from tart.models.describe import describe_backend
     from tart.models.load import load_encoder
     from tart.retrieval.searcher import Searcher
     from tart.retrieval.tuning import tune
@@ -64,9 +64,7 @@ def index(
     if ann is not None:
         new_index(ann, encoder.dim)  # a wrong string is told before the long part
     searcher = Searcher.build(corpus, encoder, output, overwrite=overwrite, show_progress=True)
-    made_by = searcher.encoder.backend
-    reason = lean_precision()[1] if made_by.startswith("lean") else choose_backend(backend).reason
-    _say(f"{model} ran on {made_by}: {reason}")
+    _say(f"{model} ran on {encoder.backend}: {describe_backend(model, backend)['why']}")  # type: ignore[arg-type]
     facts = searcher.manifest
     if facts["cut_documents"]:
         _say(
