@@ -24,7 +24,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from tart.errors import CheckpointError
-from tart.files import atomic_write, new_folder, parse_json_object
+from tart.files import atomic_write, new_folder, parse_json_object, sha256_file
 from tart.manifest import write_manifest
 
 KIND = "tart-model/1"
@@ -66,6 +66,14 @@ def pack_model(trained: Path, base: Path, target: Path, *, base_name: str, overw
                 (folder / FILES / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / FILES / name)
         (folder / PACKED).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def package_hash(packed: Path) -> str:
+    """What changes with the weights of a package, or with any other file of the model."""
+    digest = hashlib.sha256((packed / PACKED).read_bytes())
+    for path in sorted(path for path in (packed / FILES).rglob("*") if path.is_file()):
+        digest.update(f"\n{path.relative_to(packed).as_posix()} {sha256_file(path)}".encode())
+    return digest.hexdigest()
 
 
 def put_together(packed: Path, base: Path, target: Path) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from tart.errors import DataError
-from tart.files import parse_json_object
 from tart.manifest import read_manifest, verify_parts
-from tart.models.delta import KIND, PACKED, pack_model, put_together
+from tart.models.delta import KIND, pack_model, package_hash, put_together
 from tart.models.packaged import cache_folder, minilm
 
 logger = logging.getLogger(__name__)
@@ -29,8 +28,7 @@ def shipped_model(name: str) -> Path:
         StorageError: the disk is full.
     """
     packed = SHIPPED / name
-    facts = parse_json_object((packed / PACKED).read_text(encoding="utf-8"), packed / PACKED)
-    folder = cache_folder() / f"{name}-{facts['sha256'][:12]}"
+    folder = cache_folder() / f"{name}-{package_hash(packed)[:12]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.wait.lock")):
         if folder.is_dir():

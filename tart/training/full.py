@@ -59,7 +59,7 @@ def _parts(recipe: FullRecipe, examples: Examples, development: DevelopmentSearc
     first_stage = cache(lambda: load_encoder(recipe.first_stage))
     candidates = None if development is None else development.candidates(first_stage())
     judged: Reranker = reranker
-    if weight := recipe.model.first_stage_weight:
+    if weight := recipe.model.final_weight:
         judged = SummedReranker(reranker, recipe.first_stage, weight, first_stage)
 
     def evaluate() -> dict[str, float]:

@@ -20,6 +20,8 @@ class FullModelSettings:
             the layers).
         first_stage_weight: the score of the recipe's `first_stage`, times this, is added to the model's, which learns
             what that one gets wrong; the finished model comes with it. 0: the model scores alone.
+        first_stage_scale: by which that weight is multiplied once training is over: above 1 the first stage counts
+            more, which costs less on tasks that the model doesn't know.
 
     Raises:
         ConfigError: a value out of its range.
@@ -27,6 +29,7 @@ class FullModelSettings:
 
     tokens: int = 256
     first_stage_weight: float = 0.0
+    first_stage_scale: float = 1.0
     dropout: float = 0.1
     freeze: Literal["nothing", "embeddings", "lower"] = "nothing"
 
@@ -37,6 +40,15 @@ class FullModelSettings:
             raise ConfigError(f"model.dropout: wanted between 0 and 0.9, got {self.dropout:g}")
         if not 0 <= self.first_stage_weight < float("inf"):
             raise ConfigError(f"model.first_stage_weight: wanted at least 0, got {self.first_stage_weight:g}")
+        if not 0 < self.first_stage_scale < float("inf"):
+            raise ConfigError(f"model.first_stage_scale: wanted more than 0, got {self.first_stage_scale:g}")
+        if self.first_stage_scale != 1 and not self.first_stage_weight:
+            raise ConfigError("model.first_stage_scale: without first_stage_weight there is nothing to scale")
+
+    @property
+    def final_weight(self) -> float:
+        """By which the first stage's score is multiplied in the finished model."""
+        return self.first_stage_weight * self.first_stage_scale
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,10 +109,10 @@ def _use(recipe: Any, dual: bool) -> str:
         if dual
         else 'model.rank("Find Python source code that does this [SEP] sort a list", documents)'
     )
-    weight = 0.0 if dual else recipe.model.first_stage_weight
+    weight = 0.0 if dual else recipe.model.final_weight
     added = (
-        f"\n\nIts score alone is no order: it was trained to be added to {weight:g} times the cosine of "
-        f"`{recipe.first_stage}`, which `tart.load_reranker` does."
+        f"\n\nIts score is one part of two: it is meant to be added to {weight:g} times the cosine of "
+        f"`{recipe.first_stage}`, as `tart.load_reranker` does."
     )
     return (
         f"An instruction-aware {what}: it reads what is asked together with a sentence that says what is wanted. "

@@ -115,6 +115,10 @@ def test_a_damaged_copy_in_the_cache_is_made_anew(
     assert shipped.shipped_model("packed") == folder
     assert (folder / "model.safetensors").read_bytes() == whole
     assert (packed / PACKED).is_file()
+    settings = packed / "files" / "tart.json"
+    settings.write_text(settings.read_text().replace("tart-dual", "another"))  # as a later version might
+    other = shipped.shipped_model("packed")
+    assert other != folder and "another" in (other / "tart.json").read_text()
 
 
 def test_a_trained_folder_is_shipped_under_its_name_without_its_logs(

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from tart import BiEncoder, Document, Instruction, Query
 from tart.demo.show import QUERIES
 from tart.demo.stdlib_corpus import kind_of, stdlib_documents
 from tart.models import DEFAULT_MODEL
 from tart.models.export import export_model
-from tart.models.load import load_torch_encoder
+from tart.models.load import load_reranker, load_torch_encoder
 from tart.models.shipped import SHIPPED
+from tart.models.summed import SummedReranker
 
 WISHES = {
     "code": Instruction("Find Python source code that does this"),
@@ -61,6 +62,21 @@ def test_an_exported_folder_gives_the_same_vectors_in_plain_sentence_transformer
     )
     assert np.allclose(plain.encode_document(["a text"]), mini.encode_documents(["a text"]), atol=1e-6)
     assert mini.dim == 448 and mini.text_format.knows_instructions and mini.similarity == "cosine"
+
+
+def test_the_reranker_is_small_and_its_exported_folder_gives_what_is_added(mini: BiEncoder, tmp_path: Path) -> None:
+    size = sum(path.stat().st_size for path in (SHIPPED / "tart-mini-full").rglob("*"))
+    assert size < 25e6
+    reranker = load_reranker("tart-mini-full", backend="torch")
+    assert isinstance(reranker, SummedReranker) and (reranker.first_stage, reranker.weight) == (DEFAULT_MODEL, 80)
+    export_model("tart-mini-full", tmp_path / "plain")
+    plain = CrossEncoder(str(tmp_path / "plain"), device="cpu")
+    query, texts = Query("q", "sort a list", WISHES["code"]), ["def sort(items): ...", "Sorting puts items in order."]
+    added = plain.predict([(reranker.text_format.query_text(query), text) for text in texts])
+    cosines = mini.encode_documents(texts) @ mini.encode_queries([query])[0]
+    scores = reranker.score([(query, Document(text, text)) for text in texts])
+    np.testing.assert_allclose(scores, added + 80 * cosines, atol=1e-4)
+    assert scores[0] > scores[1]
 
 
 def test_the_package_is_small_and_says_what_it_was_made_of() -> None:

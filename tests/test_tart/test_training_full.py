@@ -124,14 +124,14 @@ def test_what_adds_to_a_first_stage_comes_out_with_it(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TART_CACHE", str(tmp_path / "cache"))
-    model = train(world, tmp_path / "model", *SHORT, "model.first_stage_weight=5", "loss.in_batch=2")
+    model = train(world, tmp_path / "model", *SHORT, "first_stage_weight=5", "first_stage_scale=2", "loss.in_batch=2")
     loaded = load_reranker(model)
-    assert isinstance(loaded, SummedReranker) and (loaded.first_stage, loaded.weight) == (str(world / "first"), 5)
+    assert isinstance(loaded, SummedReranker) and (loaded.first_stage, loaded.weight) == (str(world / "first"), 10)
     search = DevelopmentSearch(Collection(world / "collection"), tasks=2, queries=2)
     candidates = search.candidates(load_encoder(world / "first"))
     assert found(model) == pytest.approx(search.evaluate_reranker(loaded, candidates))
     card = (model / "README.md").read_text(encoding="utf-8")
-    assert f"5 times the cosine of `{world / 'first'}`" in " ".join(card.split())
+    assert f"10 times the cosine of `{world / 'first'}`" in " ".join(card.split())
 
 
 def _train_until_killed(world: Path, output: Path, kill_at: int) -> None:

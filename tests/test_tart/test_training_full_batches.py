@@ -180,6 +180,10 @@ def test_without_a_weight_nothing_is_added_and_a_dot_product_is_refused(
         FullLossSettings(in_batch=-1)
     with pytest.raises(ConfigError, match=r"model\.first_stage_weight: wanted at least 0"):
         FullModelSettings(first_stage_weight=-1)
+    with pytest.raises(ConfigError, match=r"model\.first_stage_scale: wanted more than 0"):
+        FullModelSettings(first_stage_weight=1, first_stage_scale=0)
+    with pytest.raises(ConfigError, match="nothing to scale"):
+        FullModelSettings(first_stage_scale=2)
 
 
 def test_a_model_of_two_labels_adds_nothing(tmp_path: Path) -> None:
@@ -187,7 +191,13 @@ def test_a_model_of_two_labels_adds_nothing(tmp_path: Path) -> None:
 
     reranker(labels=2).save(tmp_path / "two")
     with pytest.raises(ConfigError, match="scores by probabilities"):
-        build_full(str(tmp_path / "two"), FullModelSettings(64, 1.0), PRESETS["tart-dual"], "new", first_stage="minilm")
+        build_full(
+            str(tmp_path / "two"),
+            FullModelSettings(64, first_stage_weight=1.0),
+            PRESETS["tart-dual"],
+            "new",
+            first_stage="minilm",
+        )
 
 
 def test_an_item_is_a_function_of_its_number(toy: Collection) -> None:
