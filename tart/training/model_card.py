@@ -109,16 +109,17 @@ def _use(recipe: Any, dual: bool) -> str:
         if dual
         else 'model.rank("Find Python source code that does this [SEP] sort a list", documents)'
     )
-    weight = 0.0 if dual else recipe.model.final_weight
-    added = (
-        f"\n\nIts score is one part of two: it is meant to be added to {weight:g} times the cosine of "
-        f"`{recipe.first_stage}`, as `tart.load_reranker` does."
-    )
+    added = ""
+    if not dual and recipe.model.final_weight:
+        added = (
+            f"\n\nIts score is one part of two: it is meant to be added to {recipe.model.final_weight:g} times the cosine "
+            f"of `{recipe.first_stage}`, as `tart.load_reranker` does."
+        )
     return (
         f"An instruction-aware {what}: it reads what is asked together with a sentence that says what is wanted. "
         f"Instruction and query are joined as its text format `{recipe.text_format}` says (`tart.json`); documents "
         f"carry no instruction.\n\n```python\nfrom sentence_transformers import {loaded}\n\n"
-        f'model = {loaded}("FOLDER")\n{call}\n```{added if weight else ""}'
+        f'model = {loaded}("FOLDER")\n{call}\n```{added}'
     )
 
 
