@@ -111,10 +111,8 @@ def _use(recipe: Any, dual: bool) -> str:
     )
     added = ""
     if not dual and recipe.model.final_weight:
-        added = (
-            f"\n\nIts score is one part of two: it is meant to be added to {recipe.model.final_weight:g} times the cosine "
-            f"of `{recipe.first_stage}`, as `tart.load_reranker` does."
-        )
+        added = f"\n\nIts score is one part of two: it is meant to be added to {recipe.model.final_weight:g} times the "
+        added += f"cosine of `{recipe.first_stage}`, as `tart.load_reranker` does."
     return (
         f"An instruction-aware {what}: it reads what is asked together with a sentence that says what is wanted. "
         f"Instruction and query are joined as its text format `{recipe.text_format}` says (`tart.json`); documents "
