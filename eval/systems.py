@@ -159,8 +159,7 @@ class RerankSystem(System):
             raise DataError(f"{some(unknown)} of {self.first.name} not in the corpus: a reranker needs their texts")
         hits: dict[str, tuple[Hit, ...]] = {}
         for start in range(0, len(queries), 16):
-            some_queries = queries[start : start + 16]
-            hits.update(rerank(candidates, some_queries, documents, self.reranker, scored_by))
+            hits.update(rerank(candidates, queries[start : start + 16], documents, self.reranker, scored_by))
         return Run(hits, min(k, candidates.depth))
 
     def answers(self, task: str, pool: str) -> bool:

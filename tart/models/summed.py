@@ -47,14 +47,7 @@ class SummedReranker:
         return self._load()
 
     def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:
-        """Score pairs; each text is encoded once.
-
-        Returns:
-            float32, shape (len(pairs),); higher is better.
-
-        Raises:
-            CheckpointError: if a score is NaN.
-        """
+        """Score pairs, as `PairReranker.score` does; each text is encoded once."""
         if not pairs:
             return np.empty(0, dtype=np.float32)
         encoder = self._encoder

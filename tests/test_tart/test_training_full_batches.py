@@ -22,7 +22,7 @@ from tart.text_format import PRESETS
 from tart.training.batch import distinct_documents
 from tart.training.examples import Examples
 from tart.training.first_stage import FirstStageScores
-from tart.training.full_batches import FullBatches
+from tart.training.full_batches import GUARD, FullBatches
 from tart.training.full_loss import FullLoss, listwise, pointwise
 from tart.training.full_settings import FullLossSettings, FullModelSettings, FullRecipe
 from tart.training.settings import DataSettings, LoopSettings
@@ -159,6 +159,9 @@ def test_lists_end_with_what_the_first_stage_scores_highest_of_the_step(
             assert len(added) <= 3 and (np.diff(added) <= 0).all()
             barred = {one.positive.doc_id, *one.others} | (right[one.group] if one.query.instruction is None else set())
             assert not barred & {documents[at].doc_id for at in columns[len(own) :]}
+            guarded = GUARD * scores[row, column[one.positive.doc_id]]
+            passed_over = [at for at in column.values() if at not in columns and scores[row, at] > added.min(initial=1)]
+            assert all(scores[row, at] > guarded or documents[at].doc_id in barred for at in passed_over)
             np.testing.assert_allclose(part["label"]["first"][start:end], 20 * scores[row, columns], rtol=1e-5)
             further += len(added)
     assert further >= 8
