@@ -20,6 +20,10 @@ GUARD = 0.9
 """Share of the positive's score from which on another query's document of the right kind may be right: no negative."""
 
 
+SPREAD = 1.5
+"""Longest by shortest pair of those that are padded to one length."""
+
+
 class PairReader(Protocol):
     """What turns pairs into tokens: a reranker of this project."""
 
@@ -57,7 +61,7 @@ class FullBatches(Batches):
         self._compatible, self._units = compatible_tasks(examples.collection), units_of(examples.collection)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """`parts`, each with tokens `pair_*` and a `label`: whole lists, within the token budget where one fits."""
+        """`parts`: whole lists, within the token budget where one fits; `pairs0_*` are their shortest pairs' tokens."""
         step, part = divmod(number, self._world)
         drawn = self.drawn(step)
         listed = [list(one.documents) for one in drawn]
@@ -68,20 +72,27 @@ class FullBatches(Batches):
         tokens = self._reader.tokens(pairs)
         lengths = [len(ids) for ids in tokens["input_ids"]]
         rows = list(_lists([len(some) for some in listed]))
-        width = [max(lengths[row] for row in some) for some in rows]
-        order = sorted(range(len(drawn)), key=lambda one: width[one])[part :: self._world]
+        size = [sum(lengths[row] for row in some) for some in rows]
+        order = sorted(range(len(drawn)), key=lambda one: size[one])[part :: self._world]
         parts = []
-        for some in _within_budget(order, width, rows, self._loop.token_budget):
-            chosen = {key: [values[row] for one in some for row in rows[one]] for key, values in tokens.items()}
+        for some in _within_budget(order, size, self._loop.token_budget):
+            chosen = [row for one in some for row in rows[one]]
+            groups = _of_like_length(chosen, lengths)
+            place = {row: number for number, row in enumerate(row for group in groups for row in group)}
             label = {
                 "sizes": [len(rows[one]) for one in some],
+                "place": torch.tensor([place[row] for row in chosen]),
                 "lists": len(order),
                 "step": step,
                 "ids": [drawn[one].example_id for one in some],
             }
             if self._weight:
-                label["first"] = [self._weight * first[row] for one in some for row in rows[one]]
-            parts.append({**{f"pair_{k}": v for k, v in self._reader.padded(chosen).items()}, "label": label})
+                label["first"] = [self._weight * first[row] for row in chosen]
+            inputs = dict[str, Any](label=label)
+            for number, group in enumerate(groups):
+                padded = self._reader.padded({key: [values[row] for row in group] for key, values in tokens.items()})
+                inputs.update({f"pairs{number}_{key}": value for key, value in padded.items()})
+            parts.append(inputs)
         return {"parts": parts}
 
     def _with_first_stage(
@@ -110,16 +121,29 @@ def _lists(sizes: Sequence[int]) -> Iterator[range]:
         start += size
 
 
-def _within_budget(
-    order: Sequence[int], width: Sequence[int], rows: Sequence[range], budget: int
-) -> Iterator[list[int]]:
-    """Lists that go through the model together, shortest first; padded to the longest they fit the budget."""
-    some: list[int] = []
+def _within_budget(order: Sequence[int], size: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Lists whose gradients are made together: of at most `budget` tokens, padding not counted."""
+    some, tokens = list[int](), 0
     for one in order:
-        pairs = sum(len(rows[other]) for other in (*some, one))
-        if some and pairs * width[one] > budget:
+        if some and tokens + size[one] > budget:
             yield some
-            some = []
+            some, tokens = [], 0
         some.append(one)
+        tokens += size[one]
     if some:
         yield some
+
+
+def _of_like_length(rows: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+    """Pairs that go through the model together, shortest first.
+
+    >>> _of_like_length([0, 1, 2, 3], [50, 10, 11, 60])
+    [[1, 2], [0, 3]]
+    """
+    groups = list[list[int]]()
+    for row in sorted(rows, key=lambda row: lengths[row]):
+        if groups and lengths[row] <= SPREAD * lengths[groups[-1][0]]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups

@@ -30,11 +30,12 @@ class FullLoss(nn.Module):
         """The loss of a part of a step.
 
         Args:
-            features: the tokens of all pairs, one entry.
-            labels: `sizes`: pairs of each list; `lists`: how many lists the whole step has in this process; `first`,
-                where it is there: what is added to each pair's score.
+            features: the tokens of all pairs, in groups of like length.
+            labels: `sizes`: pairs of each list; `place`, shape (pairs,): where each stands in the groups, put one after
+                the other; `lists`: how many lists the whole step has in this process; `first`, where it is there:
+                what is added to each pair's score.
         """
-        scores = self.model(dict(features[0]))["scores"].float()
+        scores = torch.cat([self.model(dict(group))["scores"].float() for group in features])[labels["place"]]
         if "first" in labels:
             added = torch.zeros_like(scores)
             added[:, -1] = torch.tensor(labels["first"], device=scores.device)

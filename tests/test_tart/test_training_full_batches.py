@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tart.text_format import PRESETS
 from tart.training.batch import distinct_documents
 from tart.training.examples import Examples
 from tart.training.first_stage import FirstStageScores
-from tart.training.full_batches import GUARD, FullBatches
+from tart.training.full_batches import GUARD, SPREAD, FullBatches
 from tart.training.full_loss import FullLoss, listwise, pointwise
 from tart.training.full_settings import FullLossSettings, FullModelSettings, FullRecipe
 from tart.training.settings import DataSettings, LoopSettings
@@ -42,6 +43,25 @@ def batches(toy: Collection, world: int = 1, **loop: Any) -> FullBatches:
     data = DataSettings(hard=2, unfollowing=1, random=1)
     recipe = FullRecipe("toy", data=data, loop=LoopSettings(batch_size=8, steps=6, **loop))
     return FullBatches(Examples(toy, "train"), recipe, reranker(), world)
+
+
+def groups_of(part: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
+    groups: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+    for key, value in part.items():
+        if key != "label":
+            group, _, name = key.partition("_")
+            groups[group][name] = value
+    return list(groups.values())
+
+
+def tokens_of(part: dict[str, Any]) -> list[list[int]]:
+    """Of each pair, list by list, without padding."""
+    rows = [
+        ids[mask.bool()].tolist()
+        for group in groups_of(part)
+        for ids, mask in zip(group["input_ids"], group["attention_mask"], strict=True)
+    ]
+    return [rows[place] for place in part["label"]["place"]]
 
 
 def sigmoid(value: float) -> float:
@@ -85,11 +105,7 @@ def test_the_loss_is_the_same_however_a_step_is_cut_and_shared(toy: Collection, 
     loss = FullLoss(reranker(labels).model.eval(), FullLossSettings(form))
 
     def of(item: dict[str, Any]) -> torch.Tensor:
-        parts = [
-            loss([{k.removeprefix("pair_"): v for k, v in part.items() if k != "label"}], part["label"])
-            for part in item["parts"]
-        ]
-        return torch.stack(parts).sum()
+        return torch.stack([loss(groups_of(part), part["label"]) for part in item["parts"]]).sum()
 
     whole, cut, shared = batches(toy, token_budget=10**6), batches(toy, token_budget=200), batches(toy, world=2)
     assert len(whole[3]["parts"]) == 1 < len(cut[3]["parts"])
@@ -105,7 +121,7 @@ def test_what_is_added_moves_the_softmax() -> None:
             return {"scores": features["scores"]}
 
     loss = FullLoss(Given(), FullLossSettings())
-    labels = {"sizes": [2], "lists": 1, "first": [1.0, 4.0]}
+    labels = {"sizes": [2], "place": torch.tensor([0, 1]), "lists": 1, "first": [1.0, 4.0]}
     expected = -math.log(math.exp(2 + 1) / (math.exp(2 + 1) + math.exp(-1 + 4)))
     assert loss([{"scores": torch.tensor([[2.0], [-1.0]])}], labels).item() == pytest.approx(expected)
     two = torch.tensor([[0.0, 2.0], [0.0, -1.0]])
@@ -146,11 +162,11 @@ def test_lists_end_with_what_the_first_stage_scores_highest_of_the_step(
     by_id = {one.example_id: (row, one) for row, one in enumerate(drawn)}
     tokenizer, further = reranker().model.tokenizer, 0
     for part in some[1]["parts"]:
-        starts = np.cumsum([0, *part["label"]["sizes"]])
+        starts, tokens = np.cumsum([0, *part["label"]["sizes"]]), tokens_of(part)
         for name, start, end in zip(part["label"]["ids"], starts[:-1], starts[1:], strict=True):
             row, one = by_id[name]
             own, columns = [document.doc_id for document in one.documents], []
-            for ids in part["pair_input_ids"][start:end]:
+            for ids in tokens[start:end]:
                 text = tokenizer.decode(ids, skip_special_tokens=True)
                 held = [at for at in column.values() if documents[at].text in text]
                 columns.append(max(held, key=lambda at: len(documents[at].text)))
@@ -206,8 +222,9 @@ def test_a_model_of_two_labels_adds_nothing(tmp_path: Path) -> None:
 def test_an_item_is_a_function_of_its_number(toy: Collection) -> None:
     some, again = batches(toy), batches(toy)
     last = again[5]["parts"][0]  # first the last one: nothing depends on what was read before
-    assert torch.equal(some[5]["parts"][0]["pair_input_ids"], last["pair_input_ids"])
-    assert some[5]["parts"][0]["label"] == last["label"] and last["label"]["step"] == 5
+    first = some[5]["parts"][0]
+    assert tokens_of(first) == tokens_of(last) and first["label"].pop("place").equal(last["label"].pop("place"))
+    assert first["label"] == last["label"] and last["label"]["step"] == 5
     assert some[4]["parts"][0]["label"]["ids"] != last["label"]["ids"]
 
 
@@ -216,8 +233,11 @@ def test_parts_keep_the_budget_and_whole_lists_with_the_positive_first(toy: Coll
     drawn = {one.example_id: one for one in cut.drawn(0)}
     tokenizer, named = reranker().model.tokenizer, []
     for part in cut[0]["parts"]:
-        ids, label = part["pair_input_ids"], part["label"]
-        assert ids.numel() <= 300 and label["lists"] == 8 and sum(label["sizes"]) == len(ids)
+        ids, label = tokens_of(part), part["label"]
+        assert sum(map(len, ids)) <= 300 and label["lists"] == 8 and sum(label["sizes"]) == len(ids)
+        for group in groups_of(part):
+            lengths = group["attention_mask"].sum(dim=1)
+            assert lengths.max() == group["input_ids"].shape[1] <= SPREAD * lengths.min()
         named += label["ids"]
         for start, name in zip(np.cumsum([0, *label["sizes"][:-1]]), label["ids"], strict=True):
             assert drawn[name].positive.text in tokenizer.decode(ids[start])
