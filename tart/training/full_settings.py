@@ -91,7 +91,7 @@ class FullRecipe:
         data: which examples, and how many negatives of each kind.
         model: what it reads.
         loss: what is minimised.
-        loop: how long and how fast; `token_budget` bounds what goes through the model together, whole examples.
+        loop: how long and how fast; `token_budget` bounds the tokens whose gradients are made at once, whole examples.
         development: how it is watched.
     """
 
