@@ -49,14 +49,12 @@ def ours(documents: np.ndarray, queries: np.ndarray, qrels: Qrels) -> Callable[[
     from tart.index.dense import DenseIndex
     from tart.run import Run
 
-    names = [f"d{row}" for row in range(len(documents))]
+    names = np.array([f"d{row}" for row in range(len(documents))], dtype=object)
     index = DenseIndex(documents, "cosine")
 
     def evaluate() -> float:
         found = index.search(queries, DEPTH)
-        ranked = (
-            (f"q{row}", [names[one] for one in scored.rows.tolist()], scored.scores) for row, scored in enumerate(found)
-        )
+        ranked = ((f"q{row}", names[scored.rows].tolist(), scored.scores) for row, scored in enumerate(found))
         return mean(per_query(Run.of_arrays(ranked, DEPTH), qrels, ["nDCG@10", "R@100"])["nDCG@10"])
 
     return evaluate

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from eval.measure_names import MAX_GRADE, parse_measure, providers
@@ -64,8 +65,8 @@ def per_query(run: Run, qrels: Qrels, measures: Sequence[str]) -> dict[str, dict
     names = [query_id for query_id, judged in qrels.items() if _has_relevant(judged)]
     values: dict[str, dict[str, float]] = {str(measure): dict.fromkeys(names, 0.0) for measure in parsed}
     pipeline: Provider = FallbackProvider(providers())  # type: ignore[no-untyped-call]
-    for group, depth in _by_depth(parsed, run.depth) if names else []:
-        grades, ranked = _relabelled(run, qrels, names, depth)
+    for group, depth, whole in _by_depth(parsed, run.depth) if names else []:
+        grades, ranked = _relabelled(run, qrels, names, depth, whole)
         for metric in pipeline.iter_calc(group, grades, ranked):
             values[str(metric.measure)][names[int(metric.query_id)]] = float(metric.value)
     return values
@@ -190,16 +191,20 @@ def _has_relevant(judged: Mapping[str, int]) -> bool:
     return any(grade > 0 for grade in judged.values())
 
 
-def _by_depth(measures: Sequence[Measure], depth: int) -> list[tuple[list[Measure], int]]:
-    """Measures with how many hits they have to see: hits below a cutoff change nothing, and cost time."""
+def _by_depth(measures: Sequence[Measure], depth: int) -> list[tuple[list[Measure], int, bool]]:
+    """Measures with what they have to see, since hits that change nothing cost time: how many hits, and whether those
+    after the last judged one count."""
     bounded = [m for m in measures if "cutoff" in m.params and not m.params.get("judged_only")]
+    judged = [m for m in bounded if m.NAME == "Judged"]
+    others = [m for m in bounded if m not in judged]
     whole = [m for m in measures if m not in bounded]
-    groups = [(bounded, max((m.params["cutoff"] for m in bounded), default=0)), (whole, depth)]
-    return [(group, needed) for group, needed in groups if group]
+    deepest = [max((m.params["cutoff"] for m in group), default=0) for group in (others, judged)]
+    groups = [(others, deepest[0], False), (judged, deepest[1], True), (whole, depth, True)]
+    return [group for group in groups if group[0]]
 
 
 def _relabelled(
-    run: Run, qrels: Qrels, names: Sequence[str], depth: int
+    run: Run, qrels: Qrels, names: Sequence[str], depth: int, whole: bool
 ) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:
     """Judgements and run under plain numbers, the score of a hit being minus its rank.
 
@@ -208,18 +213,16 @@ def _relabelled(
     """
     grades: dict[str, dict[str, int]] = {}
     ranked: dict[str, dict[str, float]] = {}
-    labels = [str(rank) for rank in range(depth)]
-    whole = {label: -float(rank) for rank, label in enumerate(labels)}
+    first = cache(lambda count: {str(rank): -float(rank) for rank in range(count)})
     for number, query_id in enumerate(names):
-        doc_ids = run.doc_ids(query_id)[:depth]
-        label_of = dict(zip(doc_ids, labels, strict=False))
+        doc_ids, judged = run.doc_ids(query_id)[:depth], qrels[query_id]
+        rank_of = {doc_id: doc_ids.index(doc_id) for doc_id in judged.keys() & doc_ids}
         grades[str(number)] = {
-            label_of.get(doc_id, f"not retrieved {place}"): _grade(grade, query_id, doc_id)
-            for place, (doc_id, grade) in enumerate(qrels[query_id].items())
+            str(rank_of.get(doc_id, f"not retrieved {place}")): _grade(grade, query_id, doc_id)
+            for place, (doc_id, grade) in enumerate(judged.items())
         }
         if doc_ids:
-            full = len(doc_ids) == depth
-            ranked[str(number)] = whole if full else {label: whole[label] for label in label_of.values()}
+            ranked[str(number)] = first(len(doc_ids) if whole else 1 + max(rank_of.values(), default=0))
     return grades, ranked
 
 

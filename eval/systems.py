@@ -48,7 +48,7 @@ class DenseSystem(System):
             if len(corpus):
                 matrix = np.asarray(self.cache.documents(self.encoder, corpus))  # a view of what is mapped
                 indexes.append(DenseIndex(matrix, self.encoder.similarity))
-                ids.append((prefix, list(corpus)))
+                ids.append((prefix, np.array(list(corpus), dtype=object)))
 
         def search() -> Iterator[tuple[str, list[str], npt.NDArray[np.float32]]]:
             for start in range(0, len(queries), BATCH):
@@ -93,7 +93,7 @@ class SparseSystem(System):
         return self._last[1]
 
     def _search(self, pool: tuple[tuple[str, str], ...], corpora: Corpora, queries: Sequence[Query], k: int) -> Run:
-        ids = [prefix + doc_id for prefix, corpus in corpora for doc_id in corpus]
+        ids = np.array([prefix + doc_id for prefix, corpus in corpora for doc_id in corpus], dtype=object)
         if pool not in self._indexes:
             folder = Path(self._folder.name) / str(len(self._indexes))
             folder.mkdir()
@@ -254,15 +254,15 @@ def _check_names(systems: Sequence[System]) -> None:
 
 
 def _best(
-    found: Sequence[Scored], ids: Sequence[tuple[str, Sequence[str]]], k: int
+    found: Sequence[Scored], ids: Sequence[tuple[str, npt.NDArray[np.object_]]], k: int
 ) -> tuple[list[str], npt.NDArray[np.float32]]:
     """The documents of several matrices that score at least what the k-th best of all does, and their scores."""
     scores = np.concatenate([np.empty(0, dtype=np.float32), *(one.scores for one in found)])
     bar = np.partition(scores, -k)[-k] if len(scores) > k else -np.inf
     names = [
-        prefix + doc_ids[row] if prefix else doc_ids[row]
+        prefix + doc_id
         for one, (prefix, doc_ids) in zip(found, ids, strict=True)
-        for row in one.rows[one.scores >= bar].tolist()
+        for doc_id in doc_ids[one.rows[one.scores >= bar]].tolist()
     ]
     kept = scores[scores >= bar]
     if len(found) < 2:

@@ -79,7 +79,7 @@ class Run(Mapping[str, tuple[Hit, ...]]):
         for query_id, doc_ids, scores in found:
             if query_id in run._found:
                 raise DataError(f"the query id {query_id!r} comes twice; ids must be unique", field="query_id")
-            falling = bool((scores[:-1] > scores[1:]).all()) and not np.isnan(scores[:1]).any()
+            falling = bool((scores[:-1] > scores[1:]).all()) and not (len(scores) and math.isnan(scores[0]))
             if falling and len(set(doc_ids)) == len(doc_ids):
                 run._found[query_id] = tuple(doc_ids[:depth]), scores[:depth]
             else:
