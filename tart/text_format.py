@@ -31,6 +31,8 @@ class TextFormat:
             it meets is answered with one warning.
         max_query_tokens: tokens of a query that are read, special ones included; None: as many as the model can.
         max_document_tokens: the same for a document.
+        plain_dims: where the first numbers of a vector are content and the others what kind of document is wanted, how
+            many are content: a query without instruction wants no kind, and the others become 0. None: all stay.
         source: where the format was read.
 
     Raises:
@@ -51,6 +53,7 @@ class TextFormat:
     knows_instructions: bool = True
     max_query_tokens: int | None = None
     max_document_tokens: int | None = None
+    plain_dims: int | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -72,6 +75,9 @@ class TextFormat:
             if limit is not None and not (isinstance(limit, int) and limit >= 8):
                 problem = f"{field} must be an integer of at least 8 or None, got {limit!r}"
                 raise ConfigError(f"text format {self.name!r}: {problem}")
+        if self.plain_dims is not None and not (type(self.plain_dims) is int and self.plain_dims >= 1):
+            problem = f"plain_dims must be an integer of at least 1 or None, got {self.plain_dims!r}"
+            raise ConfigError(f"text format {self.name!r}: {problem}")
 
     @property
     def instruction_first(self) -> bool:

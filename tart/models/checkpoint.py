@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -92,7 +93,7 @@ def check_format(base: TextFormat, wanted: TextFormat, name: str) -> None:
     Raises:
         CheckpointError: they disagree.
     """
-    if base.knows_instructions and base != wanted:
+    if base.knows_instructions and replace(base, plain_dims=None) != wanted:
         raise CheckpointError(
             f"{name}: was trained with the text format {base.name!r}, the recipe has {wanted.name!r}; "
             f"set text_format = {base.name!r}, or take a base that knows no instructions"

@@ -62,8 +62,14 @@ class TextEncoder(ABC):
             queries: any number.
 
         Returns:
-            float32, shape (len(queries), dim), in the order given, as the model puts them out.
+            float32, shape (len(queries), dim), in the order given, as the model puts them out; of a query without
+            instruction only the numbers that `TextFormat.plain_dims` leaves, and 0 for the others.
         """
+        vectors = self._encode_queries(queries)
+        vectors[[query.instruction is None for query in queries], self.text_format.plain_dims or self.dim :] = 0
+        return vectors
+
+    def _encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         self._notice.look_at(queries)
         parts = [self._fitting_parts(query) for query in queries]
         limit = self._query_limit

@@ -8,6 +8,7 @@ many: it is free to learn what the mean, held to the base's vector, has no room 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -45,6 +46,7 @@ def build_dual(base: BiEncoder, settings: ModelSettings, text_format: TextFormat
     _check(base, settings)
     if settings.kind_dimensions:
         model = _widened(model, base.dim, settings)
+        text_format = replace(text_format, plain_dims=base.dim)
     freeze(model[0], settings.freeze)
     set_dropout(model[0], settings.dropout)
     if settings.lora_rank:

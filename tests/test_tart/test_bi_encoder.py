@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,14 @@ def test_what_was_read_says_where_the_model_stopped() -> None:
     read = encoder.read_queries([Query("long", "x" * 100), Query("short", "abc", Instruction("do"))])
     assert read[0] == ("x" * 62, 64, 38)
     assert read[1] == ("do [SEP] abc", 8, 0)
+
+
+def test_a_query_without_instruction_has_no_kind() -> None:
+    form = replace(PRESETS["tart-dual"], plain_dims=20)
+    queries = [Query("a", "read a file"), Query("b", "read a file", WISH)]
+    plain, asked = BiEncoder(tiny_sentence_transformer(), form, "tiny").encode_queries(queries)
+    whole = tiny().encode_queries(queries)
+    assert not plain[20:].any() and (plain[:20] == whole[0, :20]).all() and (asked == whole[1]).all()
 
 
 def test_a_long_query_never_pushes_its_instruction_out() -> None:

@@ -155,6 +155,8 @@ def test_titles_and_empty_texts() -> None:
         ({"max_query_tokens": 7}, "max_query_tokens must be an integer of at least 8 or None, got 7"),
         ({"max_document_tokens": 0}, "max_document_tokens must be an integer of at least 8 or None, got 0"),
         ({"max_document_tokens": "256"}, "max_document_tokens must be an integer of at least 8 or None, got '256'"),
+        ({"plain_dims": 0}, "plain_dims must be an integer of at least 1 or None, got 0"),
+        ({"plain_dims": True}, "plain_dims must be an integer of at least 1 or None, got True"),
         ({"max_query_tokens": 256.5}, "max_query_tokens must be an integer of at least 8 or None, got 256.5"),
     ],
 )

@@ -91,6 +91,8 @@ def test_kind_dimensions_keep_the_content_and_learn_the_kind(world: Path) -> Non
     assert (base.dim, model.dim, model.similarity) == (64, 80, "cosine")
     before, after = search(world, world / "base"), search(world, world / "kind")
     assert after["pooled_own"] > 0.9 > before["pooled_own"] and after["closed_plain"] > before["closed_plain"] - 0.02
+    plain, asked = model.encode_queries([Query("q", "bad fed"), Query("q", "bad fed", Instruction("name it"))])
+    assert model.text_format.plain_dims == 64 and not plain[64:].any() and asked[64:].any()
 
 
 def test_before_training_the_content_is_the_bases_vector(world: Path) -> None:
