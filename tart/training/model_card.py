@@ -111,10 +111,9 @@ def _use(recipe: Any, dual: bool) -> str:
     )
     added = ""
     if dual and recipe.model.kind_dimensions:
-        added = (
-            "\n\nThe last numbers of a vector say which kind of document is wanted. For a query without instruction "
-        )
-        added += "keep the others alone, of documents too: `truncate_dim` with the `plain_dims` of `tart.json`."
+        added = "\n\nThe last numbers of a vector say which kind of document is wanted. For a query without "
+        added += "instruction keep the others alone, of documents too: `truncate_dim` with the `plain_dims` of "
+        added += "`tart.json`."
     if not dual and recipe.model.final_weight:
         added = f"\n\nIts score is one part of two: it is meant to be added to {recipe.model.final_weight:g} times the "
         added += f"cosine of `{recipe.first_stage}`, as `tart.load_reranker` does."
