@@ -194,12 +194,9 @@ def _has_relevant(judged: Mapping[str, int]) -> bool:
 def _by_depth(measures: Sequence[Measure], depth: int) -> list[tuple[list[Measure], int, bool]]:
     """Measures with what they have to see, since hits that change nothing cost time: how many hits, and whether those
     after the last judged one count."""
-    bounded = [m for m in measures if "cutoff" in m.params and not m.params.get("judged_only")]
-    judged = [m for m in bounded if m.NAME == "Judged"]
-    others = [m for m in bounded if m not in judged]
-    whole = [m for m in measures if m not in bounded]
-    deepest = [max((m.params["cutoff"] for m in group), default=0) for group in (others, judged)]
-    groups = [(others, deepest[0], False), (judged, deepest[1], True), (whole, depth, True)]
+    bounded = [m for m in measures if "cutoff" in m.params and not m.params.get("judged_only") and m.NAME != "Judged"]
+    others = [m for m in measures if m not in bounded]
+    groups = [(bounded, max((m.params["cutoff"] for m in bounded), default=0), False), (others, depth, True)]
     return [group for group in groups if group[0]]
 
 

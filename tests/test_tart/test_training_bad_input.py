@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,9 @@ def test_a_base_that_does_not_fit(world: Path, tmp_path: Path) -> None:
     first.save(str(tmp_path / "cls"))
     with pytest.raises(CheckpointError, match="a recipe needs a base with mean pooling; found cls"):
         train(world, tmp_path, base=tmp_path / "cls")
+    BiEncoder(first, replace(PRESETS["tart-dual"], plain_dims=20), "wide").save(tmp_path / "wide")
+    with pytest.raises(CheckpointError, match="a recipe needs a base with mean pooling; found cls"):
+        train(world, tmp_path, base=tmp_path / "wide")  # a text format that differs in `plain_dims` alone is the same
 
 
 def test_text_formats_that_disagree(world: Path, tmp_path: Path) -> None:
