@@ -56,6 +56,7 @@ demo_index: | setup
 # python_packages is read from are put there. What else there is to say goes into COLLECT, for example
 # make models SOURCES=sources COLLECT="--offline --against TEST_COLLECTIONS"
 # With a GPU this is the recipe of the shipped model; without one, mini: an hour on two cores, and it listens less.
+# TRAIN sets keys of both recipes: with TRAIN="loop.steps=20" the whole road is walked in little time, for models of no use.
 RECIPE ?= $(if $(wildcard /dev/nvidia0),mini-gpu,mini)
 SOURCES ?= models/sources
 WHEELS := $(shell sed -n 's/^name = "\(.*\)-\([0-9.]*\)-py.*whl"/\1==\2/p' berri/cards/python_packages.toml)
@@ -65,9 +66,9 @@ models: setup
 		--platform any --dest $(SOURCES)/python_packages $(WHEELS)
 	$(BIN)/berri collect --mirror $(SOURCES) $(COLLECT) --license open --output models/open --seed 1 --per-task 3000 \
 		--model none
-	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/tart-mini-dual
+	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/tart-mini-dual $(TRAIN)
 	$(call ship,tart-mini-dual)
-	$(BIN)/tart train full --recipe mini-full --data models/open --output models/tart-mini-full
+	$(BIN)/tart train full --recipe mini-full --data models/open --output models/tart-mini-full $(TRAIN)
 	$(call ship,tart-mini-full)
 
 # All versions anew, for every supported Python and platform. CUDA libraries are left to the torch that is chosen.

@@ -1,4 +1,4 @@
-"""The results page, in one command: systems on every test collection, under every instruction condition.
+"""The results pages, in one command: systems on every test collection, under every instruction condition.
 
     python benchmarks/results.py DATA --model bm25 --model minilm --model FOLDER [--rerank NAME]
         [--collections switch,x2] [--training COLLECTION] [--out reports/results] [--page docs/results.md]
@@ -6,10 +6,11 @@
 DATA holds the collections (`COLLECTIONS` below); those that it lacks are left out and named. Each system has one report
 folder for each collection below --out. A folder that was made from the same data, system and settings is not made
 again, and vectors stand in the embedding cache: a command that was interrupted goes on where it was, and another model
-costs no more than itself. The page tells of every folder below --out.
+costs no more than itself. The pages tell of every folder below --out.
 
 With --rerank each system is also measured with a cross-encoder behind it, which orders its best 100 documents. That
-takes hours for all queries on a CPU, so `--rerank-queries` of each collection are asked, under `--rerank-instructions`.
+takes hours for all queries on a CPU, so `--rerank-queries` of each collection are asked, under `--rerank-instructions`;
+these figures have a page of their own, NAME-reranked.md beside the other.
 With --training (a collection that `berri collect` made) wordings that training has seen are left out, and named.
 """
 
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 from urllib.parse import quote
 
-from results_page import write_page
+from results_page import write_pages
 
 from eval.beir_suite import load_beir
 from eval.conditions import CONDITIONS
@@ -237,8 +238,8 @@ def run(options: argparse.Namespace) -> None:
             new = measure(asked, system, folder, settings, hashed, cache)
             print(f"{folder}: {'measured' if new else 'there already'}", file=sys.stderr)
     titles = {name: (one.title, one.measures[0]) for name, one in COLLECTIONS.items()}
-    write_page(options.out, options.page, titles, options.baseline, notes, seed=0)
-    print(options.page)
+    for page in write_pages(options.out, options.page, titles, options.baseline, notes, seed=0):
+        print(page)
 
 
 def main() -> None:

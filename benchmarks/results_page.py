@@ -1,4 +1,4 @@
-"""The page that benchmarks/results.py makes of its report folders."""
+"""The pages that benchmarks/results.py makes of its report folders: one of systems alone, one with a reranker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.follow_runner import P_MRR
@@ -24,7 +24,7 @@ HELD_OUT = "held-out"
 SHOWN = ("none", "own", HELD_OUT, "other", "generic", "repeat")
 AGAINST = ("none", "other", "generic")
 SIGNIFICANT = 0.05
-INTRODUCTION = """# Results
+INTRODUCTION = """# {title}
 
 Made by `benchmarks/results.py`; nothing here is written by hand. Values times 100. Intervals: 95 %, bootstrap over
 queries. p: paired randomization test, corrected over all rows of its table (Holm). Each task counts the same.
@@ -34,6 +34,9 @@ instruction tells which kind is wanted. **Instructions**: none; own (the task's)
 written for measuring alone); other (another task's); generic (one that says nothing); repeat (its own, twice).
 **wrong kind**: share of the first ten that is of a kind that the task doesn't want. **gap**: closed minus pooled.
 **deviation**: of the figure over the own and the held-out wordings, mean over tasks.
+
+"""
+RERANKED = """**system+cross-encoder**: the best 100 documents of the system ordered anew, on some queries of each task.
 
 """
 
@@ -100,8 +103,12 @@ class Part:
     measure: str
     systems: Sequence[System]
 
+    def only(self, *, reranked: bool) -> Part:
+        """The same with the systems that have a cross-encoder behind them, or with the others."""
+        return replace(self, systems=[one for one in self.systems if one.reranked is reranked])
 
-def write_page(
+
+def write_pages(
     reports: Path,
     page: Path,
     titles: Mapping[str, tuple[str, str]],
@@ -109,25 +116,32 @@ def write_page(
     notes: Sequence[str],
     *,
     seed: int,
-) -> None:
-    """Write the page.
+) -> list[Path]:
+    """Write the page of the systems alone, and NAME-reranked beside it if some have a cross-encoder behind them.
 
     Args:
         reports: holds a folder for each collection, with a report folder for each system.
-        page: the Markdown file.
+        page: the first Markdown file.
         titles: collection -> its title and measure.
         baseline: name of the system with which the others are compared.
         notes: what a reader has to know.
         seed: of intervals and tests.
+
+    Returns:
+        The files that were written.
     """
     parts = [
         Part(title, measure, found)
         for name, (title, measure) in titles.items()
         if (found := [*systems_in(reports / name, baseline)])
     ]
-    text = "\n".join(_page(parts, baseline, notes, seed))
-    with atomic_write(page) as file:
-        file.write((text + "\n").encode("utf-8", "replace"))
+    pages = {page: _alone(parts, baseline, notes, seed)}
+    if any(one.reranked for part in parts for one in part.systems):
+        pages[page.with_stem(f"{page.stem}-reranked")] = _with_reranker(parts, notes, seed)
+    for path, lines in pages.items():
+        with atomic_write(path) as file:
+            file.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))
+    return list(pages)
 
 
 def mean_over_tasks(values: Values) -> float | None:
@@ -162,34 +176,49 @@ def systems_in(folder: Path, baseline: str) -> Iterator[System]:
     yield from sorted(found, key=lambda one: (one.reranked, order.get(one.model.split("+")[0], 2), one.name))
 
 
-def _page(parts: Sequence[Part], baseline: str, notes: Sequence[str], seed: int) -> Iterator[str]:
-    yield from INTRODUCTION.splitlines()
+def _alone(parts: Sequence[Part], baseline: str, notes: Sequence[str], seed: int) -> Iterator[str]:
+    parts = [found for part in parts if (found := part.only(reranked=False)).systems]
+    yield from INTRODUCTION.format(title="Results").splitlines()
     for part in parts:
         yield from (f"## {clean(part.title)}", "", f"{part.measure}; {_sizes(part)}.", "")
         yield from _figures(part)
         yield from _own_against_others(part, seed)
         yield from _against_baseline(part, baseline, seed)
-        yield from _reranked(part, seed)
     yield from _worse(parts, baseline, seed)
     yield from _closed(parts, baseline, seed)
+    yield from _made(parts, notes)
+
+
+def _with_reranker(parts: Sequence[Part], notes: Sequence[str], seed: int) -> Iterator[str]:
+    yield from (INTRODUCTION.format(title="Results with a reranker") + RERANKED).splitlines()
+    behind = []
+    for part in parts:
+        behind.append(part.only(reranked=True))
+        if behind[-1].systems:
+            yield from (f"## {clean(part.title)}", "", f"{part.measure}; {_sizes(behind[-1])}.", "")
+            yield from _figures(behind[-1])
+            yield from _own_against_others(behind[-1], seed)
+            yield from _reranked(part, seed)
+    yield from _made(behind, notes)
+
+
+def _made(parts: Sequence[Part], notes: Sequence[str]) -> Iterator[str]:
     yield from ("## How this was made", "")
     yield from (f"- {clean(line)}" for line in [*notes, *made_with([one for part in parts for one in part.systems])])
 
 
 def _sizes(part: Part) -> str:
-    plain = next((one for one in part.systems if not one.reranked), part.systems[0])
-    data = plain.report.provenance["data"]
+    first = part.systems[0]
+    data = first.report.provenance["data"]
     asked: Counter[str] = Counter()
-    for cell in plain.report.cells:
+    for cell in first.report.cells:
         asked[cell.task] = max(asked[cell.task], *(len(found) for found in cell.values.values()))
     documents = sum({one["corpus_fingerprint"]: one["documents"] for one in data}.values())
     return f"{len(asked)} task{'s' * (len(asked) > 1)}, {documents:,} documents, {sum(asked.values()):,} queries"
 
 
 def _figures(part: Part) -> Iterator[str]:
-    systems = [one for one in part.systems if not one.reranked]
-    if not systems:
-        return
+    systems = part.systems
     pooled = "pooled" in systems[0].pools
     pool = "pooled" if pooled else "closed"
     columns = [("closed", name) for name in ("none", "own")] * pooled + [(pool, name) for name in SHOWN]
@@ -268,7 +297,7 @@ def _against_baseline(part: Part, baseline: str, seed: int) -> Iterator[str]:
     base = _baseline(part, baseline)
     rows = []
     for one in part.systems:
-        if base is None or one is base or one.reranked:
+        if base is None or one is base:
             continue
         measures = [part.measure, P_MRR, *([_wrong(one)] if "pooled" in one.pools else [])]
         for measure in measures:
@@ -311,7 +340,7 @@ def _worse(parts: Sequence[Part], baseline: str, seed: int) -> Iterator[str]:
     for part in parts:
         base = _baseline(part, baseline)
         for one in part.systems:
-            if base is None or one is base or one.reranked or not one.reads_instructions:
+            if base is None or one is base or not one.reads_instructions:
                 continue
             for pool in one.pools:
                 for condition in ("none", "own"):
@@ -342,7 +371,7 @@ def _closed(parts: Sequence[Part], baseline: str, seed: int) -> Iterator[str]:
     for part in parts:
         base = _baseline(part, baseline)
         for one in part.systems:
-            if base is None or one is base or one.reranked or "closed" not in one.pools or not one.reads_instructions:
+            if base is None or one is base or "closed" not in one.pools or not one.reads_instructions:
                 continue
             stock = base.values(part.measure, "none", "closed")
             settings = {name: one.values(part.measure, name, "closed") for name in ("none", "own")}
@@ -368,9 +397,11 @@ def made_with(systems: Sequence[System]) -> Iterator[str]:
         known = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
         commit = facts["code"].get("commit", "")[:10] + " with changes" * bool(facts["code"].get("changed"))
         machines[f"{machine['cpu']}, {machine['cores']} cores; {known}; code {commit or 'not in a checkout'}"] = None
+        first, _, second = one.model.partition("+")
         for system in facts["systems"]:
-            if "model_hash" in system and not one.reranked:
-                hashes[one.model] = system["model_hash"]
+            for model, key in ((first, "model_hash"), (second, "reranker_hash")):
+                if system.get(key):
+                    hashes[model] = system[key]
     yield from machines
     yield from (f"{model}: model hash {value[:16]}" for model, value in hashes.items())
     yield from dict.fromkeys(note for one in systems for note in one.report.notes)

@@ -199,5 +199,5 @@ def _notes(plan: Plan, systems: Sequence[System]) -> Iterator[str]:
             if not queries_under(condition, task, plan.tasks):
                 yield f"{task.name}: nothing to ask under {condition!r}; it is left out there"
     for system in systems:
-        if system.retrieval.startswith("sparse") and plan.conditions != ("none",):
+        if system.retrieval == "sparse" and plan.conditions != ("none",):
             yield f"{system.name} reads the words of the query alone: no instruction changes its ranking"

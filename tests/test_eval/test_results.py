@@ -137,11 +137,19 @@ def test_what_is_there_is_not_made_again(run: Run, tmp_path: Path, capsys: pytes
 
 
 def test_a_reranker_is_compared_with_its_first_stage_on_the_same_queries(run: Run, tmp_path: Path) -> None:
-    page = run("minilm", rerank="overlap")
+    alone = run("minilm", "bm25", rerank="overlap")
+    page = (tmp_path / "page-reranked.md").read_text()
     rows = page.split("### With the reranker")[1].split("\n\n")[1].splitlines()
     assert any(line.startswith("| minilm+overlap | nDCG@10 | own | closed | 4 |") for line in rows)
     section = page.split("## Unit-switch pool")[1].split("###")[0]
-    assert "minilm+overlap" not in section  # figures of fewer queries don't stand beside those of all
+    report = read_report(tmp_path / "out/switch/minilm+overlap dense+rerank")
+    row = next(line for line in section.splitlines() if line.startswith("| minilm+overlap |"))
+    for condition in ("none", "own"):
+        found = report.where(task="all", pool="pooled", instruction=condition, measure="nDCG@10")
+        assert f"| {100 * found[0].value:.2f} |" in row
+    assert "4 queries" in section and "| minilm |" not in section  # fewer queries: not beside the figures of all
+    assert "+overlap" not in alone
+    assert "bm25+overlap reads the words" not in page  # the cross-encoder reads the instruction
 
 
 def test_what_got_worse_is_named(run: Run, tmp_path: Path) -> None:
