@@ -24,6 +24,7 @@ HELD_OUT = "held-out"
 SHOWN = ("none", "own", HELD_OUT, "other", "generic", "repeat")
 AGAINST = ("none", "other", "generic")
 SIGNIFICANT = 0.05
+NOTHING = {"-", "not asked"}  # in a cell: its column goes if it holds nothing else
 INTRODUCTION = """# {title}
 
 Made by `benchmarks/results.py`; nothing here is written by hand. Values times 100. Intervals: 95 %, bootstrap over
@@ -222,13 +223,8 @@ def _figures(part: Part) -> Iterator[str]:
     pooled = "pooled" in systems[0].pools
     pool = "pooled" if pooled else "closed"
     columns = [("closed", name) for name in ("none", "own")] * pooled + [(pool, name) for name in SHOWN]
-    columns = [
-        place for place in columns if any(one.figure(part.measure, place[1], place[0]) is not None for one in systems)
-    ]
     head = ["system", *(f"{where}, {name}" if pooled else name for where, name in columns)]
-    follow = [
-        name for name in (P_MRR, "Robustness@10") if any(one.figure(name, "own", pool) is not None for one in systems)
-    ]
+    follow = (P_MRR, "Robustness@10")
     head += ["gap, none", "gap, own", "wrong kind, none", "wrong kind, own"] * pooled
     head += [f"{name}, own" for name in follow]
     head += ["deviation", "verdict"]
@@ -241,7 +237,8 @@ def _figures(part: Part) -> Iterator[str]:
         line += [one.figure(name, "own", pool) for name in follow]
         verdict = one.report.verdicts[0].verdict if one.report.verdicts else "-"
         body.append([one.name, *map(show, [*line, one.deviation(part.measure, pool)]), verdict])
-    yield from markdown_table(head, body)
+    told = [place for place in range(len(head)) if {row[place] for row in body} - NOTHING]
+    yield from markdown_table([head[place] for place in told], [[row[place] for place in told] for row in body])
 
 
 def _gap(system: System, measure: str, condition: str) -> float | None:
