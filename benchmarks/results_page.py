@@ -394,7 +394,7 @@ def made_with(systems: Sequence[System]) -> Iterator[str]:
         known = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
         commit = facts["code"].get("commit", "")[:10] + " with changes" * bool(facts["code"].get("changed"))
         machines[f"{machine['cpu']}, {machine['cores']} cores; {known}; code {commit or 'not in a checkout'}"] = None
-        first, _, second = one.model.partition("+")
+        first, _, second = one.model.rpartition("+") if one.reranked else (one.model, "", "")
         for system in facts["systems"]:
             for model, key in ((first, "model_hash"), (second, "reranker_hash")):
                 if system.get(key):
