@@ -148,7 +148,8 @@ def test_a_reranker_is_compared_with_its_first_stage_on_the_same_queries(run: Ru
         found = report.where(task="all", pool="pooled", instruction=condition, measure="nDCG@10")
         assert f"| {100 * found[0].value:.2f} |" in row
     assert "4 queries" in section and "| minilm |" not in section  # fewer queries: not beside the figures of all
-    assert "+overlap" not in alone
+    assert "| deviation |" not in section  # nothing was asked that it could be told from
+    assert "+overlap" not in alone and "| deviation |" in alone
     assert "bm25+overlap reads the words" not in page  # the cross-encoder reads the instruction
 
 
