@@ -1,11 +1,11 @@
 """What the parts of the training are worth: the recipe `mini`, shortened, with one part of it taken away at a time.
 
-    python benchmarks/ablation.py COLLECTION [--seeds 1,2,3] [--steps 80] [--out reports/ablation]
+    python benchmarks/ablation.py COLLECTION [--seeds 1 2 3] [--steps 80] [--out reports/ablation]
 
 COLLECTION is what `berri collect` made. Every arm has the same number of examples and the same seeds; a seed draws the
 examples, the order, the kind's first weights and, where an arm has fewer tasks, the tasks. All are judged on the
 collection's development split (`tart.training.development`); the test collections are not touched. A model takes some
-six minutes of one core and is not kept, its figures are: interrupted, the command goes on where it was, and commands
+seven minutes of one core and is not kept, its figures are: interrupted, the command goes on where it was, and commands
 with different seeds may run side by side.
 """
 
@@ -146,17 +146,17 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collection", type=Path)
-    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=80, help="of 64 examples")
     parser.add_argument("--out", type=Path, default=Path("reports/ablation"))
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        collection, seeds = Collection(options.collection), [int(seed) for seed in options.seeds.split(",")]
+        collection = Collection(options.collection)
         judge = Judge(collection)
         options.out.mkdir(parents=True, exist_ok=True)
         found: dict[str, dict[int, dict[str, float]]] = {arm: {} for arm in ARMS}
-        for seed, arm in product(seeds, ARMS):
+        for seed, arm in product(options.seeds, ARMS):
             found[arm][seed] = measure(collection, judge, arm, seed, options.steps, options.out)
         print(f"{judge}; nDCG@10 x 100; mean and standard deviation over the seeds.\n")
         print("\n".join(table(judge.figures("minilm"), found)))

@@ -54,6 +54,7 @@ def test_a_seed_draws_the_tasks_and_never_one_that_is_held_out(ablation: ModuleT
 def test_all_arms_have_the_same_budget(ablation: ModuleType, tasks: Any) -> None:
     recipes = [ablation.recipe_of(arm, tasks, 1, 80) for arm in ablation.ARMS]
     assert {(one.loop, one.model) for one in recipes} == {(recipes[0].loop, recipes[0].model)}
+    assert all(one != recipes[0] for one in recipes[1:])
 
 
 def test_figures_are_made_once(ablation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +65,8 @@ def test_figures_are_made_once(ablation: ModuleType, tmp_path: Path, monkeypatch
         output.mkdir(parents=True)
 
     monkeypatch.setattr(ablation, "train_dual", train)
-    monkeypatch.setattr(ablation, "load_encoder", lambda name: KeywordEncoder(["def", "class", "how"]))
+    encoder = KeywordEncoder(["def", "class", "how"])
+    monkeypatch.setattr(ablation, "load_encoder", lambda name: encoder)
     collection: Collection = write_toy_world(tmp_path / "toy", train=4, dev=4)
     monkeypatch.setattr(ablation, "LEVELS", {"": ("train",), "held-out tasks: ": ("train",)})
     judge = ablation.Judge(collection)
@@ -72,6 +74,7 @@ def test_figures_are_made_once(ablation: ModuleType, tmp_path: Path, monkeypatch
         figures = ablation.measure(collection, judge, "everything", 1, steps, tmp_path / "out")
     assert trained == [80, 90]
     assert set(ablation.FIGURES.values()) < set(figures)
+    assert encoder.text_format.max_document_tokens == 64  # as much as was trained with
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".json", ".json"]
 
 
