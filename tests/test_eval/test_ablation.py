@@ -30,7 +30,7 @@ def tasks() -> Any:
         for source, units in SOURCES.items()
         for unit in units
     }
-    facts["law-song"] = {"source": "law", "level": "held-out-task", "examples": {"train": 0}}
+    facts["law-song"] = {"source": "law", "level": "held-out-task", "examples": {"train": 9}}
     facts["talk-empty"] = {"source": "talk", "level": "train", "examples": {"train": 0}}
     return SimpleNamespace(tasks=facts)
 
