@@ -67,7 +67,12 @@ models: setup
 	$(BIN)/berri collect --mirror $(SOURCES) $(COLLECT) --license open --output models/open --seed 1 --per-task 3000 \
 		--model none
 	$(BIN)/tart train dual --recipe $(RECIPE) --data models/open --output models/tart-mini-dual $(TRAIN)
-	$(call ship,tart-mini-dual)
+	$(BIN)/tart train steady --recipe mini-steady --data models/open --output models/steady/tart-mini-dual \
+		base=models/tart-mini-dual further=berri/wordings.toml $(TRAIN)
+	mkdir -p models/steady/tart-mini-dual/base
+	cp models/tart-mini-dual/README.md models/tart-mini-dual/*.toml models/tart-mini-dual/training.json \
+		models/tart-mini-dual/curves.png models/steady/tart-mini-dual/base
+	$(call ship,steady/tart-mini-dual)
 	$(BIN)/tart train full --recipe mini-full --data models/open --output models/tart-mini-full $(TRAIN)
 	$(call ship,tart-mini-full)
 

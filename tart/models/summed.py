@@ -38,8 +38,9 @@ class SummedReranker:
 
     @property
     def model_hash(self) -> str:
-        """Changes with the cross-encoder, the weight, and the first stage's name."""
-        parts = (getattr(self.cross_encoder, "model_hash", self.name), f"{self.weight:g}", self.first_stage)
+        """Changes with the cross-encoder, the weight, and the first stage, which is loaded for it."""
+        first = getattr(self._encoder, "model_hash", self.first_stage)
+        parts = (getattr(self.cross_encoder, "model_hash", self.name), f"{self.weight:g}", first)
         return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
     @cached_property

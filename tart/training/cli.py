@@ -1,4 +1,4 @@
-"""The command line: tart train dual | full | teacher."""
+"""The command line: tart train dual | full | steady | teacher."""
 
 from __future__ import annotations
 
@@ -54,6 +54,23 @@ def full(
 
     chosen = read_recipe(FullRecipe, recipe, changes or ())
     print(train_full(chosen, data, output or MODELS / chosen.name, overwrite=overwrite))
+
+
+@train_app.command()
+def steady(
+    data: Data = Path("collection"),
+    output: Output = None,
+    recipe: Recipe = "mini-steady",
+    changes: Changes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a bi-encoder steady under further wordings (further=FILE), as `berri expand` proposes them."""
+    from tart.training.recipe import read_recipe
+    from tart.training.steady import train_steady
+    from tart.training.steady_settings import SteadyRecipe
+
+    chosen = read_recipe(SteadyRecipe, recipe, changes or ())
+    print(train_steady(chosen, data, output or MODELS / chosen.name, overwrite=overwrite))
 
 
 @train_app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,10 @@ from tart.seeded import text_hash
 from tart.text_format import TextFormat
 from tart.text_vectors import TextVectors
 from tart.training.batch import Relations, compatible_tasks, distinct_documents, guarded, relations, units_of
-from tart.training.batches import Batches
+from tart.training.batches import Batches, Tokens, shared
 from tart.training.examples import Drawn, Examples
 from tart.training.settings import DualRecipe
 from tart.training.teacher import TeacherScores
-
-Tokenize = Callable[[list[str], int], list[list[int]]]
 
 
 class BaseVectors:
@@ -62,12 +60,8 @@ class DualBatches(Batches):
         world: int = 1,
     ) -> None:
         super().__init__(examples, recipe, world)
-        self._format, self._tokenizer, self._model, self._guard = (
-            text_format,
-            tokenizer,
-            recipe.model,
-            recipe.loss.guard,
-        )
+        self._format, self._model, self._guard = text_format, recipe.model, recipe.loss.guard
+        self._tokens = Tokens(tokenizer)
         self.base: BaseVectors | None = None
         self.teacher: TeacherScores | None = None
         self._compatible, self._units = compatible_tasks(examples.collection), units_of(examples.collection)
@@ -76,17 +70,17 @@ class DualBatches(Batches):
         """Tokens `query_*` and `document_*` of one process's part, and `label`: what the loss needs of the batch."""
         step, part = divmod(number, self._world)
         drawn = self.drawn(step)
-        queries = self._tokens([self._format.query_text(one.query) for one in drawn], self._model.query_tokens)
+        queries = self._tokens.of([self._format.query_text(one.query) for one in drawn], self._model.query_tokens)
         order = sorted(range(len(drawn)), key=lambda row: len(queries[row]))
         drawn, queries = [drawn[row] for row in order], [queries[row] for row in order]
         documents = distinct_documents(drawn)
-        texts = self._tokens([self._format.document_text(one) for one in documents], self._model.document_tokens)
+        texts = self._tokens.of([self._format.document_text(one) for one in documents], self._model.document_tokens)
         order = sorted(range(len(documents)), key=lambda row: len(texts[row]))
         documents, texts = [documents[row] for row in order], [texts[row] for row in order]
         found = relations(drawn, documents, self._compatible, self._units)
         return {
-            **self._padded("query_", self._share(queries, part)),
-            **self._padded("document_", self._share(texts, part)),
+            **self._tokens.padded("query_", shared(queries, part, self._world)),
+            **self._tokens.padded("document_", shared(texts, part, self._world)),
             "label": {
                 **self._labels(found, drawn, documents),
                 "world": self._world,
@@ -113,19 +107,3 @@ class DualBatches(Batches):
             "wrong_kind": torch.from_numpy(found.wrong_kind),
             **more,
         }
-
-    def _share(self, tokens: list[list[int]], part: int) -> list[list[int]]:
-        """Every `world`-th text from `part` on; the last one comes again where the parts differ in length."""
-        length = -(-len(tokens) // self._world)
-        return [tokens[min(row * self._world + part, len(tokens) - 1)] for row in range(length)]
-
-    def _tokens(self, texts: list[str], limit: int) -> list[list[int]]:
-        found = self._tokenizer(texts, truncation=True, max_length=limit, padding=False, verbose=False)
-        return list(found["input_ids"])
-
-    def _padded(self, prefix: str, tokens: list[list[int]]) -> dict[str, torch.Tensor]:
-        ids = np.full((len(tokens), max(map(len, tokens))), self._tokenizer.pad_token_id, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, one in enumerate(tokens):
-            ids[row, : len(one)], mask[row, : len(one)] = one, 1
-        return {f"{prefix}input_ids": torch.from_numpy(ids), f"{prefix}attention_mask": torch.from_numpy(mask)}

@@ -11,8 +11,8 @@ from tart.collection import Query
 from tart.instruction import Instruction
 from tart.shards import Collection
 from tart.text_format import TextFormat
+from tart.training.full_settings import FullRecipe
 from tart.training.recipe import recipe_text
-from tart.training.settings import DualRecipe
 
 WATTS_PER_CORE, WATTS_PER_GPU = 10, 400
 HUB_IDS = {
@@ -61,19 +61,20 @@ def stored_prompts(text_format: TextFormat) -> dict[str, str]:
     return prompts
 
 
-def model_card(recipe: Any, facts: Mapping[str, Any], collection: Collection) -> str:
+def model_card(recipe: Any, text_format: TextFormat, facts: Mapping[str, Any], collection: Collection) -> str:
     """The card of a model.
 
     Args:
-        recipe: a DualRecipe or FullRecipe.
+        recipe: a DualRecipe, SteadyRecipe or FullRecipe.
+        text_format: of the model.
         facts: what training.json holds: config, history, development, machine, finished, seconds, processes.
         collection: what it was trained on.
     """
-    dual = isinstance(recipe, DualRecipe)
+    dual = not isinstance(recipe, FullRecipe)
     parts = [
         *_head(recipe, dual),
         f"# {recipe.name}",
-        _use(recipe, dual),
+        _use(recipe, text_format, dual),
         "## Results on the development split",
         _results(facts["development"], chosen="best_step" in facts),
         f"![loss{' and development measures' if 'best_step' in facts else ''} over the steps](curves.png)",
@@ -101,7 +102,7 @@ def _head(recipe: Any, dual: bool) -> Iterator[str]:
     yield "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"])
 
 
-def _use(recipe: Any, dual: bool) -> str:
+def _use(recipe: Any, text_format: TextFormat, dual: bool) -> str:
     what = "bi-encoder" if dual else "reranker (cross-encoder)"
     loaded = "SentenceTransformer" if dual else "CrossEncoder"
     call = (
@@ -110,7 +111,7 @@ def _use(recipe: Any, dual: bool) -> str:
         else 'model.rank("Find Python source code that does this [SEP] sort a list", documents)'
     )
     added = ""
-    if dual and recipe.model.kind_dimensions:
+    if dual and text_format.plain_dims:
         added = "\n\nThe last numbers of a vector say which kind of document is wanted. For a query without "
         added += "instruction keep the others alone, of documents too: `truncate_dim` with the `plain_dims` of "
         added += "`tart.json`."
@@ -119,7 +120,7 @@ def _use(recipe: Any, dual: bool) -> str:
         added += f"cosine of `{recipe.first_stage}`, as `tart.load_reranker` does."
     return (
         f"An instruction-aware {what}: it reads what is asked together with a sentence that says what is wanted. "
-        f"Instruction and query are joined as its text format `{recipe.text_format}` says (`tart.json`); documents "
+        f"Instruction and query are joined as its text format `{text_format.name}` says (`tart.json`); documents "
         f"carry no instruction.\n\n```python\nfrom sentence_transformers import {loaded}\n\n"
         f'model = {loaded}("FOLDER")\n{call}\n```{added}'
     )

@@ -99,7 +99,7 @@ def finished_run(
     Args:
         run: the run.
         recipe: its recipe.
-        model: what was trained; has `save(folder)`.
+        model: what was trained; has `save(folder)` and `text_format`.
         history: the trainer's log.
         results: the last development search.
         spent: seconds of all starts, processes, and the step and figure of the checkpoint that was chosen, if one was.
@@ -123,7 +123,9 @@ def finished_run(
         (folder / RECIPE_TOML).write_text(recipe_text(recipe), encoding="utf-8")
         (folder / TRAINING_JSON).write_text(json.dumps(facts, indent=1), encoding="utf-8")
         draw_curves(history, folder / "curves.png")
-        (folder / "README.md").write_text(model_card(recipe, facts, run.collection), encoding="utf-8")
+        (folder / "README.md").write_text(
+            model_card(recipe, model.text_format, facts, run.collection), encoding="utf-8"
+        )
         if (run.work / "runs").is_dir():
             shutil.copytree(run.work / "runs", folder / "runs")
     shutil.rmtree(run.work)

@@ -13,6 +13,7 @@ from tart.training.full_settings import FullRecipe
 from tart.training.pairs import collection_at
 from tart.training.run import Run, finished_run
 from tart.training.settings import DualRecipe
+from tart.training.steady_settings import SteadyRecipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +49,7 @@ Build = Callable[[Examples, "DevelopmentSearch | None", int], Parts]
 
 
 def train(
-    recipe: DualRecipe | FullRecipe,
+    recipe: DualRecipe | FullRecipe | SteadyRecipe,
     data: str | Path,
     output: str | Path,
     build: Build,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,15 @@ def test_it_is_loaded_with_its_first_stage_on_every_backend(folders: tuple[Path,
     assert isinstance(lean, SummedReranker) and lean.backend and lean.backend.startswith("lean")
     np.testing.assert_allclose(lean.score(PAIRS), summed.score(PAIRS), atol=0.05)
     assert lean.model_hash == summed.model_hash
+
+
+def test_its_hash_changes_with_a_first_stage_of_the_same_name() -> None:
+    encoders = KeywordEncoder(["code"]), KeywordEncoder(["read"]), KeywordEncoder(["code"])
+    one, other, same = (
+        SummedReranker(KeywordReranker(), "keywords", 2.0, partial(KeywordEncoder, encoder.keywords)).model_hash
+        for encoder in encoders
+    )
+    assert one == same != other
 
 
 def test_an_exported_folder_keeps_it(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_card_holds_head_data_recipe_and_results(tmp_path: Path) -> None:
         "processes": 1,
         "best_step": 20,
     }
-    card = model_card(DualRecipe("toy-model", license="Apache-2.0"), facts, toy)
+    card = model_card(DualRecipe("toy-model", license="Apache-2.0"), PRESETS["tart-dual"], facts, toy)
     _, head, body = card.split("---\n", 2)
     assert yaml.safe_load(head) == {
         "library_name": "sentence-transformers",
@@ -82,5 +82,5 @@ def test_the_card_holds_head_data_recipe_and_results(tmp_path: Path) -> None:
     assert 'base = "minilm"' in body and "curves.png" in body
     assert "those of step 20, the best by pooled_own" in body and "helped to choose" in body
     del facts["best_step"]
-    card = model_card(DualRecipe("toy-model"), facts, toy)
+    card = model_card(DualRecipe("toy-model"), PRESETS["tart-dual"], facts, toy)
     assert "![loss over the steps]" in card and "helped to choose" not in card and "the best by" not in card
