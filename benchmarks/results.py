@@ -11,7 +11,8 @@ costs no more than itself. The pages tell of every folder below --out.
 With --rerank each system is also measured with a cross-encoder behind it, which orders its best 100 documents. That
 takes hours for all queries on a CPU, so `--rerank-queries` of each collection are asked, under `--rerank-instructions`;
 these figures have a page of their own, NAME-reranked.md beside the other.
-With --training (a collection that `berri collect` made) wordings that training has seen are left out, and named.
+With --training (a collection that `berri collect` made) wordings that training has seen, there or among those of
+`berri/wordings.toml`, are left out, and named.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -51,6 +52,7 @@ from tart.toml import read_toml
 
 MADE_BY = "made_by.json"  # what a report folder was made from: written last
 WORDINGS = Path(__file__).with_name("wordings.toml")
+FURTHER = Path(__file__).parent.parent / "berri" / "wordings.toml"
 
 Asked = Pool | list[Task | FollowTask]
 
@@ -141,6 +143,13 @@ def read_wordings(path: Path = WORDINGS) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def further_wordings(path: Path = FURTHER) -> Iterator[str]:
+    """Those that `tart train steady` has taught the project's own model."""
+    table = read_toml(path)
+    for task in table.rest():
+        yield from table.table(task).texts("further")
+
+
 def systems_of(names: Sequence[str], rerank: str | None, cache: EmbeddingCache, backend: Backend) -> list[System]:
     """The systems of some names, each alone and with the cross-encoder behind it; a folder is called by its name."""
     systems = make_systems(names, cache=cache, backend=backend)
@@ -210,6 +219,7 @@ def run(options: argparse.Namespace) -> None:
     if options.training:
         tasks = Collection(options.training).tasks.values()
         trained = {plain(text) for task in tasks if task["level"] == "train" for text in task["wordings"]}
+        trained |= {plain(text) for text in further_wordings()}
         notes.append(f"none of the {len(trained):,} wordings that training has seen is among the held-out ones")
     hashed, wordings = reranker_hash(options.rerank), read_wordings()
     for name in options.collections.split(","):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from berri.card import FORMS, LEAST_HELD_OUT, LEAST_WORDINGS, load_cards, read_c
 from berri.readers import find_reader
 from tart.errors import ConfigError, DataError
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 CARDS = load_cards()
+FURTHER = Path(__file__).parents[2] / "berri" / "wordings.toml"
 
 GOOD = """
 [source]
@@ -96,6 +103,25 @@ def test_no_wording_stands_for_two_tasks_that_ask_the_same_field_of_one_source()
         mine = {one.text.casefold() for one in card.wordings}
         for other in siblings(card, CARDS):
             assert not mine & {one.text.casefold() for one in other.wordings}
+
+
+def test_the_further_wordings_are_those_of_trained_open_tasks_and_none_is_held_out_or_another_tasks() -> None:
+    further = tomllib.loads(FURTHER.read_text(encoding="utf-8"))
+    plain = {name: {_plain(one.text) for one in card.wordings} for name, card in CARDS.items()}
+    held_out = {_plain(one.text) for card in CARDS.values() for one in card.wordings if one.held_out}
+    measured = {text for name, card in CARDS.items() if card.level != "train" for text in plain[name]}
+    seen: dict[str, str] = {}
+    for name, lists in further.items():
+        assert CARDS[name].level == "train" and CARDS[name].source.license_class == "open"
+        texts = [_plain(text) for text in lists["further"]]
+        assert len(texts) >= 20
+        assert not {*texts} & (plain[name] | held_out | measured)
+        assert all(seen.setdefault(text, name) == name for text in texts) and len({*texts}) == len(texts)
+    assert len(further) >= 100
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def test_a_good_card_is_read(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from tart.training.full import train_full
 from tart.training.full_settings import FullRecipe
 from tart.training.recipe import differences, read_recipe, recipe_names, recipe_text
 from tart.training.settings import DualRecipe
+from tart.training.steady_settings import SteadyRecipe
 from tart.training.toy import write_toy_world
 
-DUAL = [name for name in recipe_names() if not name.endswith("full")]
+OTHER_KINDS = {"full": FullRecipe, "steady": SteadyRecipe}
 
 
 @pytest.fixture
@@ -30,11 +31,12 @@ def recipe(tmp_path: Path):
     return write
 
 
-@pytest.mark.parametrize("name", DUAL)
+@pytest.mark.parametrize("name", recipe_names())
 def test_the_projects_recipes_are_read_and_written_back_as_they_are(name: str, tmp_path: Path) -> None:
-    found = read_recipe(DualRecipe, name)
+    kind: type = OTHER_KINDS.get(name.rpartition("-")[2], DualRecipe)
+    found = read_recipe(kind, name)
     (tmp_path / "copy.toml").write_text(recipe_text(found))
-    assert read_recipe(DualRecipe, tmp_path / "copy.toml") == found
+    assert read_recipe(kind, tmp_path / "copy.toml") == found
 
 
 def test_changes_take_toml_values_or_bare_words_by_key_or_by_table_and_key(recipe) -> None:
