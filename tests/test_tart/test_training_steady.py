@@ -24,6 +24,7 @@ from tart.training.recipe import read_recipe
 from tart.training.settings import DualRecipe
 from tart.training.steady import mix, train_steady
 from tart.training.steady_batches import SteadyBatches, further_wordings, key_of
+from tart.training.steady_loss import SteadyLoss
 from tart.training.steady_settings import SteadyRecipe
 from tart.training.toy import toy_words, write_toy_world
 from tart.training.trainer import TartTrainer
@@ -177,6 +178,21 @@ def test_targets_are_the_bases_vectors_the_content_of_foreign_ones_the_plain_que
     assert (lengths.diff() >= 0).all()
     query = Query("q", "bad fed", Instruction("find code that does this"))
     assert key_of(query, base.text_format) != key_of(query.plain(), base.text_format)
+
+
+def test_of_a_query_without_instruction_the_content_alone_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = torch.tensor([[2.0, 0.0, 5.0], [3.0, 0.0, 4.0]])
+    monkeypatch.setattr(SteadyLoss, "embed_minibatch_iter", lambda *_: iter([(vectors, None)]))
+    labels = {"target": torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]), "plain": torch.tensor([True, False])}
+    for content, expected in ((2, (0.4**2 + 0.8**2) / 2), (None, (0.8 + 2 - 2 * 2 / 29**0.5) / 2)):
+        loss = SteadyLoss(torch.nn.Identity(), content=content, token_budget=8)  # type: ignore[arg-type]
+        assert loss([{}], labels).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_plain_bi_encoder_learns_new_wordings_too(world: Path, tmp_path: Path) -> None:
+    plain = recipe(world, *SHORT, "foreign=0.0", base="tiny")
+    model = train_steady(plain, world / "collection", tmp_path / "model")
+    assert load_encoder(model).dim == 64 and "truncate_dim" not in (model / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
