@@ -70,8 +70,7 @@ models: setup
 	$(BIN)/tart train steady --recipe mini-steady --data models/open --output models/steady/tart-mini-dual \
 		base=models/tart-mini-dual further=berri/wordings.toml $(TRAIN)
 	mkdir -p models/steady/tart-mini-dual/base
-	cp models/tart-mini-dual/README.md models/tart-mini-dual/*.toml models/tart-mini-dual/training.json \
-		models/tart-mini-dual/curves.png models/steady/tart-mini-dual/base
+	cd models/tart-mini-dual && cp README.md recipe.toml training.json curves.png ../steady/tart-mini-dual/base
 	$(call ship,steady/tart-mini-dual)
 	$(BIN)/tart train full --recipe mini-full --data models/open --output models/tart-mini-full $(TRAIN)
 	$(call ship,tart-mini-full)

@@ -10,11 +10,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tart.collection import Document, Query
 from tart.errors import DataError
 from tart.files import atomic_write
 from tart.index.dense import normalised as unit_length
 from tart.index.documents import load_array
-from tart.retrieval.protocols import FloatArray
+from tart.progress import progress
+from tart.retrieval.protocols import Encoder, FloatArray
 
 PART = 8192  # texts encoded together
 T = TypeVar("T")
@@ -83,6 +85,27 @@ def encode_texts(
     _join(folder, hashes, [folder / f"{name}.npy" for name in names])
     with atomic_write(done) as file:
         file.write(whole.encode())
+
+
+def encode_both(
+    folder: Path, encoder: Encoder, queries: dict[int, Query], documents: dict[int, Document], said: str
+) -> tuple[TextVectors, TextVectors]:
+    """Encode queries and documents that have no vectors yet, below a folder.
+
+    Args:
+        folder: keeps both sides.
+        encoder: a model.
+        queries: hash -> query, with or without its instruction.
+        documents: hash -> document.
+        said: what the progress is called.
+
+    Returns:
+        The vectors of the queries, and of the documents.
+    """
+    with progress(said, len(queries) + len(documents), "texts") as advance:
+        encode_texts(folder / "queries", queries, encoder.encode_queries, encoder.model_hash, advance)
+        encode_texts(folder / "documents", documents, encoder.encode_documents, encoder.model_hash, advance)
+    return TextVectors.open(folder / "queries"), TextVectors.open(folder / "documents")
 
 
 def _join(folder: Path, hashes: npt.NDArray[np.uint64], parts: list[Path]) -> None:

@@ -11,10 +11,9 @@ from tart.collection import Document, Query
 from tart.errors import ConfigError
 from tart.models.load import load_encoder, load_torch_encoder
 from tart.models.packaged import cache_folder
-from tart.progress import progress
 from tart.seeded import text_hash
 from tart.text_format import named_format
-from tart.text_vectors import TextVectors, encode_texts
+from tart.text_vectors import encode_both
 from tart.training.examples import Examples
 from tart.training.model_card import stored_prompts
 from tart.training.settings import DualRecipe
@@ -105,10 +104,8 @@ def _base_vectors(recipe: DualRecipe, batches: DualBatches, examples: Examples) 
     folder = cache_folder() / "base-vectors" / examples.collection.manifest["sha256"][:16] / name
     bf16 = torch.cuda.is_available() and chosen_precision(recipe.loop.precision) == "bf16"
     autocast = torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16)
-    with autocast, progress("Encoding with the base", len(queries) + len(documents), "texts") as advance:
-        encode_texts(folder / "queries", queries, base.encode_queries, base.model_hash, advance)
-        encode_texts(folder / "documents", documents, base.encode_documents, base.model_hash, advance)
-    return BaseVectors(TextVectors.open(folder / "queries"), TextVectors.open(folder / "documents"))
+    with autocast:
+        return BaseVectors(*encode_both(folder, base, queries, documents, "Encoding with the base"))
 
 
 def _texts_seen(

@@ -9,10 +9,9 @@ from tart.collection import Document, Query
 from tart.errors import ConfigError
 from tart.models.load import load_encoder
 from tart.models.packaged import cache_folder
-from tart.progress import progress
 from tart.retrieval.protocols import FloatArray
 from tart.seeded import text_hash
-from tart.text_vectors import TextVectors, encode_texts
+from tart.text_vectors import TextVectors, encode_both
 from tart.training.examples import Drawn
 from tart.training.full_settings import FullRecipe
 
@@ -58,10 +57,7 @@ def first_stage_scores(recipe: FullRecipe, batches: Batches, collection: str) ->
             queries.setdefault(_key(one.query), one.query)
             documents.update({text_hash(each.title, each.text): each for each in one.documents})
     folder = cache_folder() / "first-stage-vectors" / collection[:16] / str(recipe.seed)
-    with progress("Encoding with the first stage", len(queries) + len(documents), "texts") as advance:
-        encode_texts(folder / "queries", queries, encoder.encode_queries, encoder.model_hash, advance)
-        encode_texts(folder / "documents", documents, encoder.encode_documents, encoder.model_hash, advance)
-    return FirstStageScores(TextVectors.open(folder / "queries"), TextVectors.open(folder / "documents"))
+    return FirstStageScores(*encode_both(folder, encoder, queries, documents, "Encoding with the first stage"))
 
 
 def _key(query: Query) -> int:

@@ -18,8 +18,7 @@ from tart.errors import ConfigError
 from tart.files import sha256_file
 from tart.models.load import load_encoder, load_torch_encoder
 from tart.models.packaged import cache_folder
-from tart.progress import progress
-from tart.text_vectors import TextVectors, encode_texts
+from tart.text_vectors import encode_both
 from tart.training.examples import Examples
 from tart.training.steady_settings import SteadyRecipe
 from tart.training.train import Parts, train
@@ -68,6 +67,8 @@ def _parts(recipe: SteadyRecipe, examples: Examples, development: DevelopmentSea
     from tart.training.trainer import TartTrainer
 
     base = load_torch_encoder(recipe.base)
+    if base.similarity != "cosine":
+        raise ConfigError(f"base: {recipe.base} doesn't compare by cosine, which is wanted here")
     if recipe.steady.foreign and base.text_format.plain_dims is None:
         raise ConfigError(f"steady.foreign: {recipe.base} has no dimensions for the kind; wanted 0")
     model = BiEncoder(base.model, base.text_format, recipe.name)
@@ -112,8 +113,4 @@ def _targets(recipe: SteadyRecipe, batches: SteadyBatches, collection: str) -> T
             elif one is not None:
                 documents[key_of(one, text_format)] = one
     folder = cache_folder() / "base-vectors" / collection[:16] / "-".join(map(str, ("steady", recipe.seed, *limits)))
-    with progress("Encoding with the base", len(queries) + len(documents), "texts") as advance:
-        encode_texts(folder / "queries", queries, base.encode_queries, base.model_hash, advance)
-        encode_texts(folder / "documents", documents, base.encode_documents, base.model_hash, advance)
-    vectors = [TextVectors.open(folder / side) for side in ("queries", "documents")]
-    return Targets(vectors[0], vectors[1], text_format)
+    return Targets(*encode_both(folder, base, queries, documents, "Encoding with the base"), text_format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -187,4 +188,4 @@ def further_wordings(path: str | Path, collection: Collection, tasks: Sequence[s
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.casefold().split()).rstrip(".?!")
+    return " ".join(re.findall(r"\w+", text.casefold()))

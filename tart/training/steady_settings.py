@@ -86,3 +86,7 @@ class SteadyRecipe:
     model: SteadyModelSettings = field(default_factory=SteadyModelSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
     development: DevelopmentSettings = field(default_factory=DevelopmentSettings)
+
+    def __post_init__(self) -> None:
+        if self.loop.grad_cache:
+            raise ConfigError("loop.grad_cache: this training needs none, its texts are few")

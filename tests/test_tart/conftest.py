@@ -7,10 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -39,6 +42,28 @@ def together() -> Callable[..., Path]:
         return output
 
     return run
+
+
+@pytest.fixture
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which training is interrupted at the start of a step, counted from 1."""
+
+    @contextmanager
+    def killed(at: int) -> Iterator[None]:
+        from tart.training.trainer import TartTrainer
+
+        steps, step = count(1), TartTrainer.training_step
+
+        def dying(self: TartTrainer, *args: Any) -> Any:
+            if next(steps) == at:
+                raise KeyboardInterrupt
+            return step(self, *args)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(TartTrainer, "training_step", dying)
+            yield
+
+    return killed
 
 
 @pytest.fixture

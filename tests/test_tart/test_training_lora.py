@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,8 @@ from tart.training.lora import merge_adapter
 from tart.training.recipe import read_recipe
 from tart.training.settings import DualRecipe, ModelSettings
 from tart.training.toy import toy_words, write_toy_world
-from tart.training.trainer import TartTrainer
+
+KilledAt = Callable[[int], AbstractContextManager[None]]
 
 TEXTS = ["bad fed", "row total dig", "once king"]
 LENGTHS = {"query_tokens": 32, "document_tokens": 32}
@@ -91,23 +94,13 @@ def test_the_saved_model_is_the_merged_one_and_plain(world: Path, tmp_path: Path
 
 
 def test_it_learns_resumes_to_the_byte_and_keeps_the_rest_of_the_base(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, tmp_path: Path, killed_at: KilledAt
 ) -> None:
     whole = train_dual(recipe(world), world / "collection", tmp_path / "whole")
     losses = [one["loss"] for one in json.loads((whole / "training.json").read_text())["history"] if "loss" in one]
     assert len(losses) == 40 and sum(losses[-9:]) < 0.9 * sum(losses[:9])
-    steps, step = [], TartTrainer.training_step
-
-    def dying(self: TartTrainer, *args: object) -> object:
-        steps.append(1)
-        if len(steps) == 25:
-            raise KeyboardInterrupt
-        return step(self, *args)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TartTrainer, "training_step", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train_dual(recipe(world), world / "collection", tmp_path / "broken")
+    with killed_at(25):
+        train_dual(recipe(world), world / "collection", tmp_path / "broken")
     assert len(list((tmp_path / ".broken.work" / "checkpoint-20").glob("adapter_model.safetensors"))) == 1
     broken = train_dual(recipe(world), world / "collection", tmp_path / "broken")
     assert sha256_file(whole / "model.safetensors") == sha256_file(broken / "model.safetensors")

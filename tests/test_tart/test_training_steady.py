@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,8 @@ from tart.training.steady_batches import SteadyBatches, further_wordings, key_of
 from tart.training.steady_loss import SteadyLoss
 from tart.training.steady_settings import SteadyRecipe
 from tart.training.toy import toy_words, write_toy_world
-from tart.training.trainer import TartTrainer
+
+KilledAt = Callable[[int], AbstractContextManager[None]]
 
 CHANGES = (
     "data.wordings=1",
@@ -74,20 +77,10 @@ def test_it_understands_wordings_of_neither_training_and_keeps_what_it_knew(worl
     assert "truncate_dim" in card and "`tart-dual`" in card and "sentence-similarity" in card
 
 
-def test_it_resumes_to_the_byte(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_resumes_to_the_byte(world: Path, tmp_path: Path, killed_at: KilledAt) -> None:
     whole = train_steady(recipe(world, *SHORT), world / "collection", tmp_path / "whole")
-    steps, step = [], TartTrainer.training_step
-
-    def dying(self: TartTrainer, *args: object) -> object:
-        steps.append(1)
-        if len(steps) == 7:
-            raise KeyboardInterrupt
-        return step(self, *args)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TartTrainer, "training_step", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train_steady(recipe(world, *SHORT), world / "collection", tmp_path / "broken")
+    with killed_at(7):
+        train_steady(recipe(world, *SHORT), world / "collection", tmp_path / "broken")
     other = tmp_path / "other.toml"
     other.write_text('[toy-code]\nfurther = ["the source, please"]', encoding="utf-8")
     changed = f"steady.further={json.dumps(str(other))}"
@@ -201,6 +194,7 @@ def test_a_plain_bi_encoder_learns_new_wordings_too(world: Path, tmp_path: Path)
         ("known=1.5", r"steady\.known: wanted between 0 and 1, got 1\.5"),
         ("known=0.9", r"steady\.known and foreign: are 1\.1 together"),
         ("base_share=-1", r"steady\.base_share: wanted between 0 and 1, got -1"),
+        ("grad_cache=true", r"loop\.grad_cache: this training needs none"),
         ("query_tokens=2", r"model\.query_tokens: wanted at least 8, got 2"),
     ],
 )
@@ -214,9 +208,12 @@ def test_what_does_not_fit_is_refused(world: Path, tmp_path: Path) -> None:
         train_steady(recipe(world, 'steady.further=""'), world / "collection", tmp_path / "model")
     with pytest.raises(ConfigError, match=r"steady\.foreign: .* has no dimensions for the kind; wanted 0"):
         train_steady(recipe(world, *SHORT, base="tiny"), world / "collection", tmp_path / "model")
+    tiny_sentence_transformer(similarity="dot").save(str(world / "dot"))
+    with pytest.raises(ConfigError, match=r"base: .*dot doesn't compare by cosine"):
+        train_steady(recipe(world, *SHORT, base="dot"), world / "collection", tmp_path / "model")
     collection, file = Collection(world / "collection"), tmp_path / "wordings.toml"
     for text, field, problem in (
-        ('[toy-code]\norder = ["Show me  code."]', "toy-code", "is held out of training in the collection"),
+        ('[toy-code]\norder = ["Show me: code!"]', "toy-code", "is held out of training in the collection"),
         ("[toy-code]\norder = [1]", "toy-code.order", "wanted a list of strings"),
         ("toy-code = 3", "toy-code", "wanted a table"),
         ('[elsewhere]\norder = ["some code"]', None, "has no wordings for the tasks of"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from tart.training.recipe import read_recipe
 from tart.training.settings import DataSettings, DualRecipe, LossSettings
 from tart.training.teacher import TeacherScores, write_teacher_scores
 from tart.training.toy import toy_words, write_toy_world
-from tart.training.trainer import TartTrainer
+
+KilledAt = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +166,7 @@ def test_training_follows_the_teacher_alone(
             train_dual(read_recipe(DualRecipe, "toy", other), toy.folder, tmp_path / f"by {folder.name}")
 
 
-def test_a_killed_run_goes_on_with_the_same_scores_alone(
-    toy: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_goes_on_with_the_same_scores_alone(toy: Collection, tmp_path: Path, killed_at: KilledAt) -> None:
     class Other(KeywordReranker):
         def score(self, pairs: Any) -> Any:
             return -super().score(pairs)
@@ -175,18 +176,8 @@ def test_a_killed_run_goes_on_with_the_same_scores_alone(
     names = [f"{key}={json.dumps(str(tmp_path / name))}" for key, name in (("base", "base"), ("teacher", "scores"))]
     recipe = read_recipe(DualRecipe, "toy", ["loop.steps=4", "batch_size=4", "save_every=2", "distill=1.0", *names])
     whole = train_dual(recipe, toy.folder, tmp_path / "whole")
-    steps, step = [], TartTrainer.training_step
-
-    def dying(self: TartTrainer, *args: Any) -> Any:
-        steps.append(1)
-        if len(steps) == 4:
-            raise KeyboardInterrupt
-        return step(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TartTrainer, "training_step", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train_dual(recipe, toy.folder, tmp_path / "broken")
+    with killed_at(4):
+        train_dual(recipe, toy.folder, tmp_path / "broken")
     changed = write_teacher_scores(tmp_path / "scores", Other(), toy, overwrite=True)
     assert changed.folder == tmp_path / "scores"
     for name in ("broken", "whole"):  # one that was begun, one that is done
