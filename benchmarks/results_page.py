@@ -33,7 +33,8 @@ queries. p: paired randomization test, corrected over all rows of its table (Hol
 **closed**: a task's queries search its own documents; **pooled**: those of all tasks at once, where only the
 instruction tells which kind is wanted. **Instructions**: none; own (the task's); held-out (the mean over wordings
 written for measuring alone); other (another task's); generic (one that says nothing); repeat (its own, twice).
-**wrong kind**: share of the first ten that is of a kind that the task doesn't want. **gap**: closed minus pooled.
+**wrong kind**: share of the first ten that is of a kind that the task doesn't want; where tasks name no kind, another
+task's. **gap**: closed minus pooled.
 **deviation**: of the figure over the own and the held-out wordings, mean over tasks.
 
 """
@@ -248,7 +249,12 @@ def _gap(system: System, measure: str, condition: str) -> float | None:
 
 def _wrong(system: System) -> str:
     """The share of another unit, where tasks name theirs; else that of another task."""
-    return WRONG_UNIT if system.values(WRONG_UNIT, "none", "pooled") else WRONG_TASK
+    return WRONG_UNIT if any(WRONG_UNIT in cell.values for cell in system.report.cells) else WRONG_TASK
+
+
+def _told(measure: str) -> str:
+    """What a page calls a measure."""
+    return "wrong kind" if measure in (WRONG_TASK, WRONG_UNIT) else measure
 
 
 def difference_table(
@@ -302,7 +308,7 @@ def _against_baseline(part: Part, baseline: str, seed: int) -> Iterator[str]:
                 for condition in ("own",) if measure == P_MRR else ("none", "own", HELD_OUT):
                     sides = [side.values(measure, condition, pool) for side in (one, base)]
                     if found := difference(*sides, seed):
-                        rows.append(([one.name, measure, condition, pool], found[1]))
+                        rows.append(([one.name, _told(measure), condition, pool], found[1]))
     yield from difference_table(f"Against {clean(baseline)}", ["system", "measure", "instruction", "search"], rows)
 
 
@@ -321,7 +327,7 @@ def _reranked(part: Part, seed: int) -> Iterator[str]:
                     after, before = (side.values(measure, condition, pool) for side in (one, first))
                     if found := difference(after, before, seed):
                         value = mean_over_tasks(after)
-                        labels = [one.name, measure, condition, pool, str(found[1].queries), show(value)]
+                        labels = [one.name, _told(measure), condition, pool, str(found[1].queries), show(value)]
                         rows.append((labels, found[1]))
     head = ["system", "measure", "instruction", "search", "queries", "value"]
     yield from difference_table("With the reranker, against the first stage on the same queries", head, rows)

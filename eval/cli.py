@@ -177,7 +177,7 @@ def check(
 @app.command()
 def cache(
     folder: Annotated[Path | None, typer.Option("--cache", help="Folder of the embedding cache.")] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove everything.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all of its entries.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List or clear the embedding cache."""

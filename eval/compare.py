@@ -13,7 +13,7 @@ from eval.details import unique_systems
 from eval.over_tasks import compare_values, task_weights
 from eval.report import ALL, Cell, Report, read_report, unique
 from eval.runner import evaluate
-from eval.statistics import PairedDifference, holm
+from eval.statistics import PairedDifference, check_seed, holm
 from eval.task import Pool, Task
 from tart.errors import ConfigError
 from tart.retrieval.result import shorten
@@ -59,10 +59,15 @@ def compare(
         seed: of the bootstrap and the randomization test.
 
     Raises:
-        ConfigError: if there aren't two systems, they have nothing in common, or a run file comes without a task.
+        ConfigError: if there aren't two systems, they have nothing in common, a run file comes without a task, or a
+            source has no values, as the task has no instruction of its own. Or if the seed is negative.
         DataError: if a folder is no report, or a run file doesn't fit the task.
     """
+    check_seed(seed)
     reports = [(_name(source), _read(source, task, instruction, measures)) for source in sources]
+    for name, report in reports:
+        if not report.cells:
+            raise ConfigError(f"{name}: has no values: no task has an instruction of its own, or what else was asked")
     pairs = list(_pairs(reports))
     if not pairs:
         raise ConfigError("there is only one system: give two reports or runs, or a report of two systems")
@@ -78,9 +83,13 @@ def compare(
             keys = [key for key in ours if key[:3] == (suite, condition, pool) and key in theirs]
             labels = (side.label, baseline.label, suite)
             found = _Place(labels, condition, pool, {key[3]: (theirs[key], ours[key]) for key in keys})
+            names = found.measures()
+            if not names:
+                notes.append(f"{side.label} and {baseline.label} have no measure in common under {condition}, {pool}")
+                continue
             notes += found.notes()
-            rows += [row for measure in found.measures() for row in found.rows(measure, seed)]
-            told += found.changed(changed, baseline.report, side.report)
+            rows += [row for measure in names for row in found.rows(measure, seed)]
+            told += found.changed(names[0], changed, baseline.report, side.report)
     if not rows:
         raise ConfigError("the systems have nothing in common: " + "; ".join(notes))
     return Comparison(rows, told, unique(notes))
@@ -136,8 +145,7 @@ class _Place(NamedTuple):
         values = (mean, mean + found.mean, found.mean, found.low, found.high, found.p, p_holm)
         return Compared(*place, *values, found.wins, found.ties, found.losses, found.queries)
 
-    def changed(self, count: int, first: Report, second: Report) -> Iterator[Changed]:
-        measure = self.measures()[0]
+    def changed(self, measure: str, count: int, first: Report, second: Report) -> Iterator[Changed]:
         before, after = self.common(measure)
         moves = [(task, qid, before[task][qid], value) for task in after for qid, value in after[task].items()]
         moves.sort(key=lambda move: -abs(move[3] - move[2]))

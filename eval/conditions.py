@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from eval.task import Task
 from tart.collection import Query
@@ -18,8 +19,8 @@ CONDITIONS = {
     "none": "no instruction",
     "own": "the task's instruction, or the query's own where the data gives one per query",
     "wordings": "every wording that the task has, one after the other",
-    "other": "the instruction of the next task, in a circle, that wants another unit; where no other task has one, the "
-    "next different instruction among the task's own queries",
+    "other": "the instruction of the next task, in a circle, that wants another unit, else of the next one, where it "
+    "isn't the query's own; where no other task has one, the next different instruction among the task's own queries",
     "generic": "an instruction that says nothing",
     "repeat": "the own instruction, twice",
 }
@@ -93,17 +94,19 @@ def _others(task: Task, tasks: Sequence[Task]) -> tuple[Query, ...]:
     following = [*tasks[place + 1 :], *tasks[:place]]
     known = {wording.text for wording in task.wordings}
     foreign = [one for one in following if one.wordings and one.wordings[0].text not in known]
-    chosen = next((one for one in foreign if one.unit != task.unit), foreign[0] if foreign else None)
-    if chosen is not None:
-        return tuple(query.instructed(chosen.wordings[0]) for query in task.collection.queries)
-    own = task.own_queries()
-    if len({query.instruction.text for query in own if query.instruction}) < 2:
-        return ()
-    return tuple(query.instructed(_next_other(own, row)) for row, query in enumerate(own))
+    foreign.sort(key=lambda one: one.unit == task.unit)
+    own, wishes = task.own_queries(), [one.wordings[0] for one in foreign]
+    others: list[Query] = []
+    for row, query in enumerate(own):
+        wish = _next_other(own, row, wishes)
+        if wish is None:
+            return ()
+        others.append(query.instructed(wish))
+    return tuple(others)
 
 
-def _next_other(queries: Sequence[Query], row: int) -> Instruction:
-    """The next instruction after a row, in a circle, that says something else."""
+def _next_other(queries: Sequence[Query], row: int, foreign: Sequence[Instruction]) -> Instruction | None:
+    """The first foreign instruction, else the next after the row, in a circle, that differs from the row's own."""
     own = queries[row].instruction
     following = (queries[(row + step) % len(queries)].instruction for step in range(1, len(queries)))
-    return next(wish for wish in following if wish and (own is None or wish.text != own.text))
+    return next((wish for wish in chain(foreign, following) if wish and (own is None or wish.text != own.text)), None)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from eval.report import Cell, unique
+from eval.system import PooledDocuments
 from eval.task import Task
 from tart.collection import Document, Query
 from tart.retrieval.result import shorten
@@ -71,7 +72,9 @@ class _Keeper:
         self.queries: list[list[str]] = []
         self.size = 0
         self.prefix_of = {task.name: prefix for task, prefix in zip(tasks, prefixes, strict=True)}
-        self._corpora = {prefix: task.collection.corpus for task, prefix in zip(tasks, prefixes, strict=True)}
+        self._documents = PooledDocuments(
+            [(prefix, task.collection.corpus) for task, prefix in zip(tasks, prefixes, strict=True)]
+        )
         self._asked: dict[tuple[str, str], Query] = {}
         for task in tasks:
             self._asked |= {(task.name, query.query_id): query for query in task.own_queries()}
@@ -92,8 +95,7 @@ class _Keeper:
         """The number of a document; one that no corpus has is shown by its id."""
         if pooled_id not in self._document_rows:
             self._document_rows[pooled_id] = len(self.documents)
-            prefix, _, doc_id = pooled_id.partition("/")
-            found = self._corpora[prefix + "/"].get(doc_id) or Document(doc_id, "")
+            found = self._documents.get(pooled_id) or Document(pooled_id, "")
             self._add(self.documents, [shorten(pooled_id, 80), shorten(found.title, 80), shorten(found.text, 160)])
         return self._document_rows[pooled_id]
 

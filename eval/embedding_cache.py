@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -34,6 +35,8 @@ from tart.retrieval.protocols import Encoder, FloatArray
 
 KIND = "tart-embeddings/1"
 CHUNK = 2048  # texts per file of an unfinished encoding: what a kill can cost
+
+_OURS = re.compile(r"([0-9a-f]{40})|\.([0-9a-f]{40})\.(work|[0-9a-f]{32}\.new)")  # finished, or being made
 
 logger = logging.getLogger(__name__)
 
@@ -129,8 +132,9 @@ class EmbeddingCache:
         return self._vectors(encoder, _Work("queries", query_fingerprint(queries), queries, name, text, encode))
 
     def entries(self) -> list[Entry]:
-        """Everything that the cache holds, oldest first."""
-        found = [_entry(path) for path in self.root.iterdir() if path.is_dir()] if self.root.is_dir() else []
+        """Everything that the cache holds, oldest first; folders that aren't its own are passed over."""
+        paths = self.root.iterdir() if self.root.is_dir() else ()
+        found = [_entry(path) for path in paths if _OURS.fullmatch(path.name) and path.is_dir()]
         return sorted(found, key=lambda entry: entry.created)
 
     def clear(self) -> tuple[int, list[Path]]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval.beir_suite import check_itself, read_qrels
-from eval.follow_measures import opposite_p_mrr, p_mrr, removed_by_change, robustness_at_k
+from eval.follow_measures import opposite_p_mrr, p_mrr, removed_by_change
 from eval.judgements import tell_oddities
 from eval.task import Task
 from tart.collection import Corpus, Qrels, Query, TestCollection
@@ -93,15 +93,6 @@ class FollowTask:
         if self.directed:
             return p_mrr(first, second, self.removed())
         return opposite_p_mrr(first, second, self._judged("first"), self._judged("second"))
-
-    def robustness(self, values: Mapping[str, float]) -> dict[str, float]:
-        """base query -> its worst value over its instructions; groups without any value are left out.
-
-        Args:
-            values: query_id -> value of a measure, such as nDCG@10.
-        """
-        measured = {base: members for base, members in self.groups.items() if any(one in values for one in members)}
-        return robustness_at_k(values, measured)
 
     def _side(self, run: Run, side: str) -> Run:
         return Run({p.pair_id: run[getattr(p, side)] for p in self.pairs if getattr(p, side) in run}, run.depth)

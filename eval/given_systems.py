@@ -37,7 +37,8 @@ class TrecRunSystem(System):
 
     def retrieve(self, corpora: Corpora, queries: Sequence[Query], k: int) -> Run:
         """See `System.retrieve`. Documents that the corpus lacks stay as wrong hits, and queries that nobody asks are
-        left out, as in trec_eval; a warning tells of either.
+        left out, as in trec_eval; a warning tells of either. How many hits were asked for a file doesn't say: what it
+        lacks counts as not found.
 
         Raises:
             DataError: if the file knows none of the queries, or the corpus none of its documents.
@@ -62,7 +63,7 @@ class TrecRunSystem(System):
             logger.warning("%s: %d queries (%s) are not asked; they are left out", self.path, len(others), shown)
         if missing:
             logger.warning("%s: no hit for %d of %d queries; they count as 0", self.path, len(missing), len(asked))
-        run = Run(hits, min(k, self.run.depth))
+        run = Run(hits, k)
         check_documents(run, documents, str(self.path))
         return run
 

@@ -114,7 +114,8 @@ class Confusion(NamedTuple):
     Args:
         tasks: whose queries; one row each.
         sources: whose documents; one column each.
-        shares: mean over a task's queries; each row sums to 1 where every query found something.
+        shares: mean over a task's queries; each row sums to 1 where every query found something, and nothing that no
+            source has.
     """
 
     suite: str

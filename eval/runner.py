@@ -24,6 +24,7 @@ from eval.measures import without_relevant
 from eval.provenance import provenance
 from eval.report import REPORT, Cell, Report, unique
 from eval.search_task import SHOWN, Plan, pool_prefix, search_task
+from eval.statistics import check_seed
 from eval.summary import summarise
 from eval.system import System
 from eval.systems import make_systems
@@ -75,6 +76,7 @@ def evaluate(
         StorageError: the folder holds a report already, or the disk is full.
     """
     started = time.perf_counter()
+    check_seed(seed)
     plan = _plan(tasks, instructions, measures, max_queries, out, overwrite)
     cache = cache or EmbeddingCache()
     cache.labels.update({task.collection.corpus.fingerprint: task.name for task in plan.tasks})

@@ -74,6 +74,7 @@ def search_task(system: System, task: Task, pooled: bool, plan: Plan) -> Iterato
         for label, queries in queries_under(condition, task, plan.tasks).items():
             if queries not in runs:
                 runs[queries] = _retrieve(system, corpora, queries, depth, prefix, task)
+                _tell_short(system, corpora, runs[queries], depth)
             run = runs[queries]
             values = per_query(run, qrels, plan.measures)
             if pooled:
@@ -104,8 +105,19 @@ def _retrieve(system: System, corpora: Corpora, queries: Sequence[Query], depth:
     return Run(kept, min(depth, run.depth))
 
 
+def _tell_short(system: System, corpora: Corpora, run: Run, depth: int) -> None:
+    """Warn of a run file without a list as long as is looked at: it may have been made so, or found no more."""
+    longest = max((len(run.doc_ids(query_id)) for query_id in run), default=0)
+    if system.retrieval.startswith("run") and longest < min(depth, sum(len(corpus) for _, corpus in corpora)):
+        told = "%s: its longest list has %d hits; a measure that looks deeper takes the rest as not found"
+        logger.warning(told, system.name, longest)
+
+
 def _wrong_shares(run: Run, task: Task, tasks: Sequence[Task], qrels: Qrels) -> dict[str, dict[str, float]]:
-    """Of the measured queries, the share of the first hits that another task, or another unit, put there."""
+    """Of the measured queries, the share of the first hits that another task, or another unit, put there.
+
+    A hit that no task of the pool has counts as wrong in both.
+    """
     unit_of = {pool_prefix(one): one.unit for one in tasks}
     own = pool_prefix(task)
     skipped = set(without_relevant(qrels))
@@ -115,7 +127,7 @@ def _wrong_shares(run: Run, task: Task, tasks: Sequence[Task], qrels: Qrels) -> 
 
     shares = {WRONG_TASK: wrong_share(run, SHOWN, lambda _, doc_id: source(doc_id) != own)}
     if task.unit:
-        shares[WRONG_UNIT] = wrong_share(run, SHOWN, lambda _, doc_id: unit_of[source(doc_id)] != task.unit)
+        shares[WRONG_UNIT] = wrong_share(run, SHOWN, lambda _, doc_id: unit_of.get(source(doc_id)) != task.unit)
     return {
         name: {query_id: value for query_id, value in found.items() if query_id not in skipped}
         for name, found in shares.items()

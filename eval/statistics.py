@@ -50,6 +50,16 @@ class PairedDifference(NamedTuple):
     queries: int
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what no generator takes, before anything is measured.
+
+    Raises:
+        ConfigError: if it is negative.
+    """
+    if seed < 0:
+        raise ConfigError(f"the seed must be at least 0, got {seed}")
+
+
 def bootstrap_interval(
     values: Collection[float], *, seed: int = 0, samples: int = 10_000, level: float = 0.95
 ) -> Interval:

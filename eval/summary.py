@@ -237,9 +237,11 @@ def _confusion(cells: Sequence[Cell], sources: Sequence[str]) -> list[Confusion]
 
 
 def _shares(run: Run, sources: Sequence[str]) -> list[float]:
-    """For each source the share of the hits that it has, mean over queries."""
+    """For each source the share of the hits that it has, mean over queries; a hit that no source has is in none."""
     shares = dict.fromkeys(sources, 0.0)
     for hits in run.values():
         for hit in hits:
-            shares[unquote(hit.doc_id.partition("/")[0])] += 1 / len(hits)
+            source = unquote(hit.doc_id.partition("/")[0])
+            if source in shares:
+                shares[source] += 1 / len(hits)
     return [share / len(run) for share in shares.values()]

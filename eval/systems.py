@@ -177,16 +177,6 @@ class RerankSystem(System):
         return {**self.first.facts(), "model": self.name, "retrieval": self.retrieval, **second}
 
 
-def make_system(
-    name: str | os.PathLike[str] | Retriever | System,
-    *,
-    rerank: str | None = None,
-    cache: EmbeddingCache | None = None,
-) -> System:
-    """The system of a name; see `make_systems`."""
-    return make_systems([name], rerank=rerank, cache=cache)[0]
-
-
 def make_systems(
     names: Sequence[str | os.PathLike[str] | Retriever | System],
     *,

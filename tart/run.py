@@ -109,10 +109,6 @@ class Run(Mapping[str, tuple[Hit, ...]]):
     def __len__(self) -> int:
         return len(self._found)
 
-    def without_identical_ids(self) -> Run:
-        """Drop each hit whose document has the query's own id: BEIR's rule for sets whose queries are documents."""
-        return Run({qid: [hit for hit in hits if hit.doc_id != qid] for qid, hits in self.items()}, self.depth)
-
     def cut(self, depth: int) -> Run:
         """The best `depth` hits of each query."""
         return Run.of_arrays(((qid, *found) for qid, found in self._found.items()), depth)

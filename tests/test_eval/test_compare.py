@@ -94,6 +94,22 @@ def test_other_conditions_and_measures_are_not_mixed() -> None:
         compare(mixed)
 
 
+def renamed(of: Report, measure: str) -> Report:
+    """The same values under another measure's name."""
+    cells = [dataclasses.replace(cell, values={measure: cell.values["nDCG@10"]}) for cell in of.cells]
+    return Report([], cells=cells)
+
+
+def test_reports_without_a_common_measure_are_told() -> None:
+    other = renamed(report(NEW), "R@100")
+    with pytest.raises(ConfigError, match=r"m dense \(report\) have no measure in common under none, closed"):
+        compare([report(OLD), other])
+    both = Report([], cells=[*other.cells, *report(NEW, instruction="own").cells])
+    found = compare([Report([], cells=[*report(OLD).cells, *report(OLD, instruction="own").cells]), both])
+    assert {row.instruction for row in found.rows} == {row.instruction for row in found.changed} == {"own"}
+    assert found.notes == ["m dense (report) and m dense (report) have no measure in common under none, closed"]
+
+
 def test_one_system_is_not_enough() -> None:
     with pytest.raises(ConfigError, match="there is only one system: give two reports or runs"):
         compare([report(OLD)])
@@ -124,6 +140,34 @@ def test_run_files_are_measured_on_their_task(tmp_path: Path, task: Task) -> Non
     assert found.changed[0].found_after[0] == "d1: document number 1"
     with pytest.raises(ConfigError, match=r"a\.trec: a run file needs the judgements of its task"):
         compare([before, after])
+
+
+def test_run_files_of_a_task_without_instruction_have_no_values_under_own(tmp_path: Path, task: Task) -> None:
+    before, after = write_run(tmp_path / "a.trec", "d0", "d9"), write_run(tmp_path / "b.trec", "d0", "d1")
+    for sources in ([report(OLD), after], [before, after]):
+        with pytest.raises(ConfigError, match=r"[ab]\.trec: has no values: no task has an instruction of its own"):
+            compare(sources, task=task, instruction="own", measures=["Success@1"])
+
+
+def test_run_files_that_found_little_give_what_their_report_gives(
+    tmp_path: Path, task: Task, caplog: pytest.LogCaptureFixture
+) -> None:
+    """BM25 ranks the documents with a word of the query only, and a file doesn't say how many it was asked for."""
+    texts = {"d0": "first", "d1": "first second", "d2": "second"}
+    corpus = Corpus([*(Document(*item) for item in texts.items()), *(Document(f"e{row}", "no") for row in range(20))])
+    rare = dataclasses.replace(task, collection=dataclasses.replace(task.collection, corpus=corpus))
+    (cell,) = evaluate(rare, ["bm25"], instructions=["none"], out=tmp_path / "out").cells
+    assert {len(hits) for hits in cell.run.values()} == {2} and 0 < cell.values["nDCG@10"]["q1"] < 1
+    file = tmp_path / "out" / cell.file
+    with caplog.at_level("WARNING"):
+        (row,) = compare([file, file], task=rare).rows
+    assert row.before == sum(cell.values["nDCG@10"].values()) / 2
+    assert "its longest list has 2 hits; a measure that looks deeper takes the rest as not found" in caplog.text
+
+
+def test_a_negative_seed_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="the seed must be at least 0, got -1"):
+        compare([report(OLD), report(NEW)], seed=-1)
 
 
 @pytest.fixture

@@ -75,6 +75,19 @@ def test_other_never_takes_a_wording_of_the_task_itself() -> None:
     assert joined("other", CODE, [CODE, same]) == {}
 
 
+def test_other_is_never_the_query_s_own_instruction() -> None:
+    """As in LoTTE's pooled task, each of whose queries names the topic of one of the other tasks."""
+    mixed = task("mixed", "", "Find one", wishes=("Find code", "Find an answer", None))
+    found = joined("other", mixed, [mixed, CODE, ANSWER])["other"]
+    assert found == ["Find an answer [SEP] text 0", "Find code [SEP] text 1", "Find code [SEP] text 2"]
+    same_unit = task("mixed", "code", wishes=("Find an answer", "Find a docstring"))
+    found = joined("other", same_unit, [same_unit, DOCSTRING, ANSWER])["other"]  # another unit where it can be
+    assert found == ["Find a docstring [SEP] text 0", "Find an answer [SEP] text 1"]
+    alone = task("mixed", "", wishes=("Find code", "Find prose"))  # the only other task's is the first query's own
+    assert joined("other", alone, [alone, CODE])["other"] == ["Find prose [SEP] text 0", "Find code [SEP] text 1"]
+    assert joined("other", task("same", "", wishes=("Find code", "Find code")), [CODE, task("same")]) == {}
+
+
 def test_a_query_s_own_instruction_wins_over_the_task_s() -> None:
     mixed = task("mixed", "", "Find one", wishes=("Support it", None))
     assert joined("own", mixed)["own"] == ["Support it [SEP] text 0", "Find one [SEP] text 1"]

@@ -217,6 +217,23 @@ def test_clear_frees_everything(tmp_path: Path) -> None:
     assert encoder.encoded == list(CORPUS)
 
 
+def test_folders_that_are_not_the_cache_s_own_are_neither_listed_nor_cleared(tmp_path: Path) -> None:
+    key = "0123456789abcdef" * 2 + "01234567"
+    unfinished = [f".{key}.work", f".{key}.{'0' * 32}.new"]
+    foreign = ["thesis", ".git", key[:39], key + "0", key.upper(), f"{key}.work", f".{key}.new", f"x.{key}.work"]
+    for name in [*unfinished, *foreign]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("mine")
+    (tmp_path / ("f" * 40)).write_text("a file")
+    cache = EmbeddingCache(tmp_path)
+    cache.documents(KeywordEncoder(["code", "prose"]), CORPUS)
+    assert {entry.path.name for entry in cache.entries() if entry.part == "unfinished"} == set(unfinished)
+    assert len(cache.entries()) == 3
+    cache.clear()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == sorted(foreign)
+    assert all((tmp_path / name / "notes.txt").read_text() == "mine" for name in foreign)
+
+
 def _encode(root: Path, barrier) -> int:
     encoder = CountingEncoder()
     barrier.wait()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from eval.follow_measures import robustness_at_k
 from eval.follow_suite import Pair, load_follow, load_follow_suite
 from eval.measures import per_query
 from tart.errors import ConfigError, DataError
@@ -93,7 +94,7 @@ def test_instructir_instances_are_grouped_by_their_ids(tmp_path: Path) -> None:
     # every query gets the same list: its own document is at rank 1, 2, 3 and 2, 3, 4
     run = Run({query["_id"]: ranked("d1", "d2", "d3", "d4") for query in queries}, depth=4)
     reciprocal = per_query(run, follow.task.collection.qrels, ["RR@4"])["RR@4"]
-    assert follow.robustness(reciprocal) == {"1": pytest.approx(1 / 3), "2": 1 / 4}
+    assert robustness_at_k(reciprocal, follow.groups) == {"1": pytest.approx(1 / 3), "2": 1 / 4}
     assert set(follow.p_mrr(run).values()) == {0.0}  # nothing moves
 
 

@@ -110,6 +110,26 @@ def test_the_page_has_the_figures_of_the_reports(run: Run, tmp_path: Path) -> No
     assert str(tmp_path) not in page
 
 
+def test_the_wrong_kind_is_that_of_the_unit_whatever_was_asked(run: Run, tmp_path: Path) -> None:
+    """The toy world's units are code and prose, two tasks of which want code: its share isn't that of another task."""
+    folder = tmp_path / "data"
+    text = (folder / "switch.toml").read_text()
+    third = '[[tasks]]\nname = "three"\npath = "code"\nunit = "code"\ninstruction = "Find source code."\n'
+    (folder / "switch.toml").write_text(text + third)
+    page = run("minilm", str(tmp_path / "listener"), collections="switch", instructions="own")
+    report = read_report(tmp_path / "out/switch/listener dense")
+    wrong, other = (
+        report.where(task="all", pool="pooled", measure=f"wrong {name}@10")[0].value for name in ("unit", "task")
+    )
+    assert wrong < other
+    head, _, *rows = [line for line in page.split("## Unit-switch pool")[1].splitlines() if line.startswith("|")]
+    row = next(line for line in rows if line.startswith("| listener |"))
+    found = dict(zip(head.strip("| ").split(" | "), row.strip("| ").split(" | "), strict=True))
+    assert found["wrong kind, own"] == f"{100 * wrong:.2f}"
+    assert "| listener | wrong kind | own | pooled |" in page and "@10 | own | pooled" in page
+    assert "wrong unit@10" not in page and "wrong task@10" not in page
+
+
 def test_held_out_is_the_mean_over_all_wordings_but_the_own(results: ModuleType, run: Run, tmp_path: Path) -> None:
     run("minilm")
     page_of = importlib.import_module("results_page")

@@ -15,11 +15,13 @@ from eval.report import read_report
 from eval.run_files import read_run
 from eval.runner import evaluate
 from eval.summary import judge
+from eval.system import Corpora
 from eval.systems import DenseSystem, SparseSystem
 from eval.task import Pool, Task
 from tart import Corpus, Document, Instruction, Query
 from tart.collection import TestCollection
 from tart.errors import ConfigError, DataError, StorageError
+from tart.run import Hit, Run
 from tart.testing import KeywordEncoder, toy_collection
 
 
@@ -392,6 +394,7 @@ def test_ids_and_names_with_blanks_and_slashes_survive(tmp_path: Path) -> None:
         ({"measures": ["nDGC@10"]}, "unknown measure 'nDGC@10'; did you mean nDCG@10"),
         ({"measures": []}, "no measure given"),
         ({"max_queries": 0}, "max_queries must be at least 1, got 0"),
+        ({"seed": -1}, "the seed must be at least 0, got -1"),
     ],
 )
 def test_wrong_settings_are_refused(tmp_path: Path, settings: dict, message: str) -> None:
@@ -417,5 +420,34 @@ def test_a_run_file_is_measured_as_given_and_under_no_other_condition(tmp_path: 
     assert (row.model, row.retrieval, row.instruction, row.value) == ("theirs", "run", "own", pytest.approx(SECOND))
     with pytest.raises(ConfigError, match=r"theirs is a run file, whose answers are given.*none, own can't be asked"):
         evaluate(CODE, [str(path)], instructions=["none", "own"])
-    with pytest.raises(ConfigError, match="nDCG@10 looks at the first 10 hits, and the run holds 7"):
-        evaluate(CODE, [str(path)], instructions=["own"])
+
+
+def test_a_run_file_says_not_how_deep_it_was_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What it lacks counts as not found, and a warning tells so unless it ranks the whole corpus."""
+    for count, warnings in ((7, 0), (3, 1)):
+        path = tmp_path / f"{count}.trec"
+        path.write_text("".join(f"q{row} Q0 a{6 - doc} 1 {-doc} x\n" for row in range(8) for doc in range(count)))
+        caplog.clear()
+        with caplog.at_level("WARNING"):
+            report = evaluate(CODE, [str(path)], instructions=["own"])
+        assert value(report, measure="nDCG@10") == pytest.approx(SECOND)
+        assert len(caplog.records) == warnings and caplog.text.count(f"{count}: its longest list has 3") == warnings
+
+
+def test_documents_that_no_task_has_are_wrong_everywhere_and_in_no_column(tmp_path: Path) -> None:
+    class Straying(DenseSystem):
+        """Puts two documents that nobody has before what it finds."""
+
+        def retrieve(self, corpora: Corpora, queries: Sequence[Query], k: int) -> Run:
+            run = super().retrieve(corpora, queries, k)
+            stray = [Hit("gone/x", 100.0), Hit("gone", 99.0)]
+            return Run({query_id: [*stray, *hits] for query_id, hits in run.items()}, k)
+
+    system = Straying(KeywordEncoder(["sort", "read", "code"]), EmbeddingCache(tmp_path / "cache"))
+    report = evaluate(POOL, [system], instructions=["own"], out=tmp_path / "out")
+    for measure in ("wrong task@10", "wrong unit@10"):  # two stray ones, six of code, two others
+        assert value(report, task="code", measure=measure) == pytest.approx(0.4)
+    (table,) = report.confusion
+    assert table.sources == ["code", "prose", "more"] and sum(table.shares[0]) == pytest.approx(0.8)
+    assert table.shares[0][0] == pytest.approx(0.6)
+    assert {"gone", "gone/x"} <= {doc_id for doc_id, _, _ in report.details["documents"]}

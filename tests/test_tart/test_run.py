@@ -80,12 +80,6 @@ def test_depth_cuts_after_sorting() -> None:
     assert cut["q"] == (Hit("high", 3.0),) and (cut.depth, run.depth) == (1, 2)
 
 
-def test_without_identical_ids_drops_each_querys_own_document_only() -> None:
-    run = Run({"a": [Hit("a", 3.0), Hit("b", 2.0)], "b": [Hit("a", 3.0)], "c": [Hit("c", 1.0)]}, 2)
-    kept = run.without_identical_ids()
-    assert dict(kept) == {"a": (Hit("b", 2.0),), "b": (Hit("a", 3.0),), "c": ()} and kept.depth == 2
-
-
 def as_float32(run: Run) -> dict[str, list[tuple[str, np.float32]]]:
     return {query_id: [(hit.doc_id, np.float32(hit.score)) for hit in hits] for query_id, hits in run.items()}
 
