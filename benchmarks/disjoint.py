@@ -12,6 +12,7 @@ Source: the prefix filter of Chaudhuri, Ganti and Kaushik (2006), for sets with 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -81,7 +82,11 @@ class Near:
 
 
 def main() -> None:
-    collection, *folders = map(Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(description="Is a collection disjoint from test collections?")
+    parser.add_argument("collection", type=Path, help="a folder that berri collect made")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="TEST_FOLDER", help="a folder of test collections")
+    options = parser.parse_args()
+    collection, folders = options.collection, options.folders
     whole: set[str] = set()
     every: list[np.ndarray] = []
     short: set[frozenset[str]] = set()
@@ -93,7 +98,7 @@ def main() -> None:
             if SHORTEST <= len(found) <= LONGEST:
                 short.add(frozenset(found))
     whole.discard("")
-    known = np.unique(np.concatenate(every))
+    known = np.unique(np.concatenate([*every, np.empty(0, dtype=np.int64)]))
     near = Near(sorted(short, key=sorted))
     print(f"{len(whole):,} test texts, {len(known):,} runs of {RUN} words, {len(short):,} short texts")
     met: Counter[str] = Counter()
@@ -102,8 +107,9 @@ def main() -> None:
         count += 1
         found = words(text)
         mine = np.asarray(runs(found), dtype=np.int64)
-        places = np.minimum(np.searchsorted(known, mine), len(known) - 1)
-        how = "equal" if " ".join(found) in whole else "13 words" if (known[places] == mine).any() else ""
+        places = np.minimum(np.searchsorted(known, mine), max(len(known) - 1, 0))
+        shared = len(known) > 0 and (known[places] == mine).any()
+        how = "equal" if " ".join(found) in whole else "13 words" if shared else ""
         if not how and SHORTEST <= len(found) <= LONGEST and near.meets(frozenset(found)) is not None:
             how = "near"
         if how:

@@ -72,6 +72,13 @@ class Source:
     settings: dict[str, Any]
     text_steps: tuple[str, ...]
 
+    @property
+    def comes_from(self) -> str:
+        """Where its files are to be had: "address", "hub", or "mirror" where one of them has no address."""
+        if not self.files:
+            return "hub"
+        return "address" if all(file.url for file in self.files) else "mirror"
+
 
 @dataclass(frozen=True, slots=True)
 class Wording:

@@ -26,10 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-MirrorOption = Annotated[
-    Path | None,
-    typer.Option(help="A folder with one folder of files for each source; without it files are downloaded."),
-]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing; what isn't here is left out.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
 
@@ -40,7 +36,10 @@ def list_tasks(
     cards: CardsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the tasks: what is asked, what is wanted, from where, under which license."""
+    """List the tasks: what is asked, what is wanted, from where, under which license.
+
+    Files come from their own "address", from the "hub", or from nowhere but a "mirror" of yours.
+    """
     from berri.card import CARDS, load_cards
     from berri.settings import Settings
 
@@ -49,36 +48,53 @@ def list_tasks(
         facts = {
             name: {"query": card.query_is, "document": card.document_is, "intent": card.intent, "unit": card.unit}
             | {"domain": card.domain, "license": card.source.license, "class": card.source.license_class}
+            | {"files": card.source.comes_from}
             | {"family": card.family, "level": card.level, "wordings": [one.text for one in card.wordings]}
             for name, card in chosen.items()
         }
         print(json.dumps(facts, indent=2))
         return
     rows = [
-        (name, f"{card.query_is} → {card.document_is}", card.domain, card.source.license_class)
+        (
+            name,
+            f"{card.query_is} → {card.document_is}",
+            card.domain,
+            card.source.license_class,
+            card.source.comes_from,
+        )
         for name, card in chosen.items()
     ]
-    print_table(("task", "query → document", "domain", "license"), rows)
+    print_table(("task", "query → document", "domain", "license", "files"), rows)
 
 
 @app.command()
 def collect(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
-    mirror: MirrorOption = None,
+    mirror: Annotated[
+        Path | None,
+        typer.Option(help="A folder with one folder of files for each source; what it lacks is downloaded."),
+    ] = None,
     offline: OfflineOption = False,
     license: Annotated[str, typer.Option(help="open: sources of free licenses only; any.")] = "any",
     cards: CardsOption = None,
     tasks: Annotated[str, typer.Option(help="Names of tasks, joined by commas; all if not given.")] = "",
     per_task: Annotated[int, typer.Option(help="Most examples of one task.")] = 5_000,
     temperature: Annotated[
-        float | None, typer.Option(help="Tasks by their size: 1 in proportion; none: equal caps.")
+        float | None,
+        typer.Option(
+            help="1: the largest task gives --per-task, others in proportion to their size; more: evener; not given: "
+            "every task gives up to --per-task."
+        ),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(help="A folder of test collections to keep out; or a name, such as quora, for what cards know."),
     ] = None,
     model: Annotated[str, typer.Option(help="A bi-encoder that mines too, or none: BM25 alone.")] = "minilm",
-    reranker: Annotated[str | None, typer.Option(help="A cross-encoder that judges hard negatives.")] = None,
+    reranker: Annotated[
+        str | None,
+        typer.Option(help="A cross-encoder that judges hard negatives; none that adds to a bi-encoder's score."),
+    ] = None,
     backend: BackendOption = "auto",
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 1,
     on_error: Annotated[str, typer.Option(help="stop at the first bad row or file, or skip it and say so.")] = "stop",
@@ -117,7 +133,12 @@ def collect(
 
 @app.command()
 def check(
-    mirror: MirrorOption = None,
+    mirror: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder with one folder of files for each source; without it and --download no file is looked at."
+        ),
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the files that aren't in the mirror.")] = False,
     cards: CardsOption = None,
 ) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tart.collection import Document
-from tart.errors import ConfigError
+from tart.errors import ConfigError, DataError
 from tart.example import TrainingExample
 from tart.files import new_folder
 from tart.shards import SPLITS, Collection, Split
 from tart.text_format import TextFormat
+
+logger = logging.getLogger(__name__)
 
 Rows = Iterator[dict[str, Any]]
 
@@ -77,6 +80,7 @@ def convert(
 
     Raises:
         ConfigError: unknown layout.
+        DataError: the layout is of triplets, and no example has a negative.
         StorageError: the folder exists, or the disk is full.
     """
     if layout not in FORMATS:
@@ -85,10 +89,18 @@ def convert(
     marker = "train.jsonl" if layout in JSON_LINES else "tasks.json"
     with new_folder(output, overwrite=overwrite, marker=marker) as folder:
         if layout in JSON_LINES:
+            count = left_out = 0
             for split in SPLITS:
                 with (folder / f"{split}.jsonl").open("w", encoding="utf-8", newline="\n") as file:
                     for example in _examples(collection, split):
-                        file.writelines(json.dumps(row) + "\n" for row in JSON_LINES[layout](example, text_format))
+                        rows = [json.dumps(row) + "\n" for row in JSON_LINES[layout](example, text_format)]
+                        file.writelines(rows)
+                        count, left_out = count + 1, left_out + (not rows)
+            if left_out:
+                problem = "have no negative, so they make no triplet"
+                if left_out == count:
+                    raise DataError(f"its {count:,} examples {problem}; choose another layout", path=collection.folder)
+                logger.warning("%s of %s examples %s and are left out", f"{left_out:,}", f"{count:,}", problem)
         else:
             for task in collection.tasks:
                 _write_beir(folder / task, collection, task)

@@ -53,7 +53,7 @@ def collection_from(
         near = difflib.get_close_matches(layout, FORMATS, n=1) or FORMATS
         raise ConfigError(f"unknown layout {layout!r}; did you mean {', '.join(near)}?")
     tasks = _tasks(Path(folder), layout, text_format)
-    with new_folder(output, overwrite=overwrite) as staging:
+    with new_folder(output, overwrite=overwrite, kind=KIND) as staging:
         facts = {
             name: _write_task(staging, name, splits, Instruction(instruction) if instruction else None, license)
             for name, splits in tasks.items()
@@ -75,10 +75,11 @@ def _tasks(folder: Path, layout: str, form: TextFormat) -> dict[str, dict[Split,
     """Task -> split -> what reads it; only splits that are there."""
     if not folder.is_dir():
         raise DataError("no such folder", path=folder)
+    name = folder.resolve().name
     if layout == "beir":
         places = {path.parent for path in folder.rglob("corpus.jsonl")}
         tasks: dict[str, dict[Split, Callable[[], Iterator[Found]]]] = {
-            (folder.name if place == folder else place.relative_to(folder).as_posix().replace("/", "-")): {
+            (name if place == folder else place.relative_to(folder).as_posix().replace("/", "-")): {
                 split: partial(_beir, place, split) for split in SPLITS if (place / "qrels" / f"{split}.tsv").is_file()
             }
             for place in sorted(places)
@@ -87,9 +88,7 @@ def _tasks(folder: Path, layout: str, form: TextFormat) -> dict[str, dict[Split,
     else:
         files = {split: folder / f"{split}.jsonl" for split in SPLITS}
         reads = {"triplets": _triplets, "flagembedding": _flag_embedding, "tevatron": _tevatron}
-        tasks = {
-            folder.name: {split: partial(reads[layout], path, form) for split, path in files.items() if path.is_file()}
-        }
+        tasks = {name: {split: partial(reads[layout], path, form) for split, path in files.items() if path.is_file()}}
         wanted = "train.jsonl or dev.jsonl"
     tasks = {name: splits for name, splits in tasks.items() if splits}
     if not tasks:
@@ -190,6 +189,8 @@ def _triplets(path: Path, form: TextFormat) -> Iterator[Found]:
 def _flag_embedding(path: Path, form: TextFormat) -> Iterator[Found]:
     for number, row in _rows(path):
         right, wrong = (_texts(row, key, path, number) for key in ("pos", "neg"))
+        if not right:
+            raise DataError("wanted at least one text", path=path, line=number, field="pos")
         prompt = row.get("prompt") or ""
         yield _text(row, "query", path, number), str(prompt), list(map(_plain, right)), list(map(_plain, wrong))
 
@@ -197,14 +198,20 @@ def _flag_embedding(path: Path, form: TextFormat) -> Iterator[Found]:
 def _tevatron(path: Path, form: TextFormat) -> Iterator[Found]:
     def documents(row: Mapping[str, Any], key: str, number: int) -> list[Document]:
         try:
-            return [Document(str(one["docid"]), one["text"], one.get("title", "")) for one in row[key]]
+            found = [(str(one["docid"]), one["text"], one.get("title") or "") for one in row[key]]
         except (LookupError, TypeError, AttributeError):
+            found = [("", None, None)]
+        if not all(isinstance(text, str) and isinstance(title, str) for _, text, title in found):
             problem = "wanted a list of passages with docid and text"
-            raise DataError(problem, path=path, line=number, field=key) from None
+            raise DataError(problem, path=path, line=number, field=key)
+        return [Document(*one) for one in found]
 
     for number, row in _rows(path):
         query, wish = _split(_text(row, "query", path, number), form)
-        yield query, wish, documents(row, "positive_passages", number), documents(row, "negative_passages", number)
+        right, wrong = (documents(row, f"{kind}_passages", number) for kind in ("positive", "negative"))
+        if not right:
+            raise DataError("wanted at least one passage", path=path, line=number, field="positive_passages")
+        yield query, wish, right, wrong
 
 
 def _beir(folder: Path, split: str) -> Iterator[Found]:
@@ -215,4 +222,4 @@ def _beir(folder: Path, split: str) -> Iterator[Found]:
 
 
 def _document(row: Mapping[str, Any]) -> Document:
-    return Document(row["_id"], row["text"], row.get("title", ""))
+    return Document(row["_id"], row["text"], row["title"])

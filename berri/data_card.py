@@ -69,7 +69,7 @@ def _made(config: Mapping[str, Any]) -> str:
         return f"Converted from a folder in the layout {layout!r}; its split was kept, and nothing else was checked."
     return (
         f"Made with seed {config['seed']}, at most {config['per_task']:,} examples a task, licenses: "
-        f"{config['license']}. No query, nor a near duplicate of one, stands on both sides of the split."
+        f"{config['license']}. No query stands on both sides of the split, and nearly no near duplicate of one."
     )
 
 
@@ -78,16 +78,19 @@ def _removed(facts: Mapping[str, Any]) -> str:
     unread = f"Sources whose card names an overlap with {', '.join(without)} were left out unread." if without else ""
     if not against:
         return unread or "Nothing was compared: no test collection was named when this was collected."
-    removed = facts["removed"]
-    total = sum(removed["by_collection"].values())
+    removed, compared = facts["removed"]["by_collection"], facts.get("compared", {})
+    total = sum(removed.values())
     return (
         f"Compared with {', '.join(against)}: {total:,} records shared a text with a test query or document (equal "
         "after normalisation, thirteen words in a row, or nearly the same words) and were taken out; `removed.jsonl` "
         "names each.\n\n"
         + (f"{unread}\n\n" if unread else "")
         + _table(
-            ("test collection", "records taken out"),
-            ((key, f"{count:,}") for key, count in removed["by_collection"].items()),
+            ("test collection", "texts compared", "records taken out"),
+            (
+                (key, f"{compared[key]:,}" if key in compared else "not counted", f"{removed.get(key, 0):,}")
+                for key in sorted({*compared, *removed})
+            ),
         )
     )
 

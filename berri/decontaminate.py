@@ -71,7 +71,6 @@ class TestIndex:
     __test__ = False  # pytest: not a test
 
     def __init__(self, texts: Iterable[TestText]) -> None:
-        self.texts: Counter[str] = Counter()
         self._known: dict[str, int] = {}
         self._names: list[tuple[str, str, str]] = []
         self._equal: dict[int, int] = {}
@@ -79,7 +78,6 @@ class TestIndex:
         runs: list[Hashes] = []
         owners: list[Any] = []
         for number, one in enumerate(texts):
-            self.texts[one.collection] += 1
             self._names.append((one.collection, one.text_id, one.kind))
             words = normalised(one.text).split()
             self._equal.setdefault(text_hash(" ".join(words)), number)

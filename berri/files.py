@@ -5,12 +5,13 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -35,14 +36,25 @@ class SourceFiles:
         folder: where they lie.
         names: their names below the folder, in the card's order.
         on_bad: gets each bad row as a DataError; it raises it, or counts it so that reading goes on.
+        elsewhere: where some of them lie instead, by name.
+
+    Attributes:
+        opened: name of the file that was opened last; "" before.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], on_bad: OnBad = refuse) -> None:
-        self.folder, self.names, self._on_bad = folder, tuple(names), on_bad
+    def __init__(
+        self, folder: Path, names: Sequence[str], on_bad: OnBad = refuse, elsewhere: Mapping[str, Path] | None = None
+    ) -> None:
+        self.folder, self.names, self.opened = folder, tuple(names), ""
+        self._on_bad, self._elsewhere = on_bad, elsewhere or {}
+
+    def path(self, name: str) -> Path:
+        """Where a file lies."""
+        return self._elsewhere.get(name, self.folder / name)
 
     def bad(self, problem: str, name: str, line: int | None = None, field: str | None = None) -> None:
         """Tell that a row can't be used: by file, 1-based line (or number of the item) and field."""
-        self._on_bad(DataError(problem, path=self.folder / name, line=line, field=field))
+        self._on_bad(DataError(problem, path=self.path(name), line=line, field=field))
 
     def matching(self, pattern: str = "*") -> list[str]:
         """The source's files whose name fits a pattern such as "*_train.csv".
@@ -62,7 +74,8 @@ class SourceFiles:
         Raises:
             DataError: if it is missing, truncated or damaged.
         """
-        path = self.folder / name
+        path = self.path(name)
+        self.opened = name
         openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
         try:
             with openers.get(path.suffix, open)(path, "rb") as file:
@@ -75,7 +88,7 @@ class SourceFiles:
     def lines(self, name: str) -> Iterator[tuple[int, str]]:
         """(1-based number, text) of each line."""
         with self.open(name) as file:
-            yield from decode_lines(file, self.folder / name)
+            yield from decode_lines(file, self.path(name))
 
     def text(self, name: str) -> str:
         """A whole file.
@@ -86,6 +99,25 @@ class SourceFiles:
         with self.open(name) as file:
             return self.decode(file.read(), name)
 
+    def json(self, name: str) -> Any:
+        """A whole JSON file.
+
+        Raises:
+            DataError: if it isn't UTF-8 or no valid JSON.
+        """
+        return self.parse_json(self.text(name), name)
+
+    def parse_json(self, text: str, name: str) -> Any:
+        """JSON text, of a file or of a member of an archive.
+
+        Raises:
+            DataError: naming the file.
+        """
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"not valid JSON ({error})", path=self.path(name)) from None
+
     def decode(self, content: bytes, name: str) -> str:
         """Bytes as UTF-8 text without a BOM.
 
@@ -95,7 +127,7 @@ class SourceFiles:
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise DataError(f"not UTF-8 (byte {error.start + 1})", path=self.folder / name) from None
+            raise DataError(f"not UTF-8 (byte {error.start + 1})", path=self.path(name)) from None
 
     def members(self, name: str, pattern: str = "*") -> Iterator[tuple[str, bytes]]:
         """(path inside, content) of each file in a tar archive or a wheel that fits a pattern, in the archive's order.
@@ -106,7 +138,8 @@ class SourceFiles:
             DataError: naming the archive and the member: `..` or an absolute path, a link or a device, too large; or
                 the archive is damaged.
         """
-        path = self.folder / name
+        path = self.path(name)
+        self.opened = name
         try:
             yield from (_in_wheel if path.suffix == ".whl" else _in_tar)(path, pattern)
         except FileNotFoundError:

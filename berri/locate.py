@@ -23,7 +23,7 @@ _hashed: dict[Path, tuple[tuple[int, int], str]] = {}
 
 
 def locate(source: Source, mirror: Path | None, download: bool, on_bad: OnBad = refuse) -> SourceFiles:
-    """The files of a source: its folder in the mirror if all are there, else its folder in the cache.
+    """The files of a source, each by itself: from the mirror if it is there, else from the cache.
 
     Args:
         source: its facts.
@@ -43,15 +43,14 @@ def locate(source: Source, mirror: Path | None, download: bool, on_bad: OnBad = 
     names = [_safe_name(file) for file in source.files]
     cache = cache_folder() / "sources" / source.name
     places = [cache] if mirror is None else [mirror / source.name, cache]
-    folder = next((place for place in places if all((place / name).is_file() for name in names)), None)
-    if folder is None:
-        folder = cache
-        for file in source.files:
-            if not (cache / file.name).is_file():
-                _download(file, cache / file.name, places[0] / file.name, download)
+    found: dict[str, Path] = {}
     for file in source.files:
-        _check(folder / file.name, file.sha256)
-    return SourceFiles(folder, names, on_bad)
+        found[file.name] = next((one for place in places if (one := place / file.name).is_file()), cache / file.name)
+        if not found[file.name].is_file():
+            _download(file, found[file.name], places[0] / file.name, download)
+    for file in source.files:
+        _check(found[file.name], file.sha256)
+    return SourceFiles(places[0], names, on_bad, found)
 
 
 def _safe_name(file: SourceFile) -> str:

@@ -1,7 +1,8 @@
 """Mining: for each draft of a task the documents that are near and wrong, before some of them are chosen.
 
 Hard candidates come from the task's own corpus, by words (BM25) and, with a model, by meaning. What could be right is
-left out: what scores nearly as much as the positive itself. Where the query finds nothing, the positive is the query.
+left out: what scores nearly as much as the positive itself, unless everything does. Where the query finds nothing, the
+positive is the query.
 
 Source: arXiv 2211.09260, section 3.2; the margin, a share of the positive's score, is that of arXiv 2407.15831.
 """
@@ -116,7 +117,10 @@ class _Judge:
         return all(likeness(words, right) < LIKENESS for right in self._right_words)
 
     def passing(self, ids: list[str], scores: list[float]) -> list[tuple[str, float]]:
-        """The best candidates that score clearly less than the positive, best first, `KEPT` at most."""
+        """The best candidates that score clearly less than the positive, best first, `KEPT` at most.
+
+        Where none does, because all lie within the margin or above it, the last `LAST` are taken, however near.
+        """
         listed = list(zip(ids, scores, strict=False))
         best = max((score for name, score in listed if name in self._right), default=None)
         last = (one for one in reversed(listed) if self._fits(one[0]))

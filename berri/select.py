@@ -89,7 +89,7 @@ def _write(
     output: str | Path,
     overwrite: bool,
 ) -> None:
-    with new_folder(output, overwrite=overwrite) as folder:
+    with new_folder(output, overwrite=overwrite, kind=KIND) as folder:
         tasks: dict[str, Any] = {}
         for name, facts in collection.tasks.items():
             if not chosen[name]:

@@ -32,7 +32,8 @@ class Settings:
         against: folders of test collections to be kept out.
         without: names of test collections that aren't at hand: sources whose card lists one as an overlap are left out.
         model: a bi-encoder that mines negatives too, besides BM25; None: BM25 alone.
-        reranker: a cross-encoder that judges hard negatives; None: the margin to the positive's score alone.
+        reranker: a cross-encoder that judges hard negatives, none that adds to a bi-encoder's score; None: the margin
+            to the positive's score alone.
         backend: what model and reranker run on, as `load_encoder` takes it.
         dev_share: share of the queries kept for development.
         on_error: "stop" at the first bad row or file; or "skip": pass the row over and count it, leave out the source

@@ -1,4 +1,4 @@
-"""Splitting by query: no query, nor a near duplicate of it, stands on both sides, whatever its task."""
+"""Splitting by query: no query, and nearly no near duplicate of one, stands on both sides, whatever its task."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ def split_queries(queries: Iterable[tuple[str, str]], seed: int, dev_share: floa
 
 
 def _near(texts: Mapping[str, str]) -> dict[str, str]:
-    """group -> another group of its cluster, towards the cluster's root."""
+    """group -> another group of its cluster, towards the cluster's root.
+
+    Of the queries that share a band only those next to each other are compared, so that a large band costs no square of
+    its size: a few near duplicates stay in different clusters.
+    """
     parents = {group: group for group in texts}
     groups = [group for group in texts if len(words_of(texts[group])) >= LEAST_WORDS]
     bands = bands_of(words_of(texts[group]) for group in groups)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from berri.against import test_texts
 from berri.card import Source, TaskCard
 from berri.clean import clean_records
 from berri.corpus import Pool, corpus_of, elsewhere
@@ -19,7 +20,7 @@ from berri.mine import Corpus, classes_of, mine
 from berri.readers import find_reader
 from berri.record import Record
 from berri.steps import Step
-from tart.errors import DataError
+from tart.errors import DataError, TartError
 from tart.seeded import text_hash
 from tart.text_vectors import TextVectors
 
@@ -27,11 +28,40 @@ FORMAT = 3  # raised when a change of the code changes what stages write: finish
 MOST_NAMED = 100  # bad rows of a source that are named; all are counted
 
 
+def count_tests(folder: Path, against: Sequence[Path], key: str) -> dict[str, int]:
+    """Test collection -> how many texts of it are compared.
+
+    Args:
+        folder: keeps the counts.
+        against: as `test_texts` takes it.
+        key: their `against_key`.
+    """
+    step = Step(folder / "against.jsonl", [FORMAT, key])
+
+    def rows(counts: Counter[str]) -> Iterator[dict[str, Any]]:
+        found = Counter(one.collection for one in test_texts(against))
+        yield from ({"collection": name, "texts": count} for name, count in sorted(found.items()))
+
+    return {row["collection"]: row["texts"] for row in step.make(rows).rows()}
+
+
 def read_source(source: Source, files: SourceFiles) -> Iterator[Record]:
-    """The records of a source as its reader gives them."""
+    """The records of a source as its reader gives them.
+
+    Raises:
+        DataError: a file isn't what the reader expects.
+    """
     rows = find_reader(source.reader)(files, **source.settings)
-    for number, row in enumerate(rows):
-        yield Record.of_row(f"{source.name}:{number}", row)
+    count = 0
+    try:
+        for row in rows:
+            yield Record.of_row(f"{source.name}:{count}", row)
+            count += 1
+    except TartError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # a reader trusts the form of what it reads
+        problem = f"not as the reader {source.reader!r} of {source.name} expects it, after {count:,} records"
+        raise DataError(f"{problem} ({error!r})", path=files.path(files.opened)) from error
 
 
 def records_step(folder: Path, source: Source, against_key: str, on_error: str) -> Step:

@@ -52,7 +52,7 @@ def write_collection(
     Raises:
         StorageError: the folder exists, or the disk is full.
     """
-    with new_folder(output, overwrite=overwrite) as folder:
+    with new_folder(output, overwrite=overwrite, kind=KIND) as folder:
         tasks = {one.card.name: _write_task(folder, one, dev, seed) for one in made}
         removed = _write_removed(folder, records)
         _write_skipped(folder, records)

@@ -18,9 +18,9 @@ def read_perspectrum(files: SourceFiles) -> Rows:
 
     Claims from idebate are left out: a test collection is made from the same debates.
     """
-    pool = {item["pId"]: item["text"] for item in json.loads(files.text("perspective_pool_v1.0.json"))}
+    pool = {item["pId"]: item["text"] for item in files.json("perspective_pool_v1.0.json")}
     name = "perspectrum_with_answers_v1.0.json"
-    for number, claim in enumerate(json.loads(files.text(name)), start=1):
+    for number, claim in enumerate(files.json(name), start=1):
         sides: dict[str, list[str]] = {"SUPPORT": [], "UNDERMINE": []}
         for cluster in claim.get("perspectives", ()):
             texts = [pool[one] for one in cluster["pids"] if one in pool]
@@ -110,9 +110,7 @@ def read_fnc1(files: SourceFiles) -> Rows:
     fields = {"headline": "Headline", "id": "Body ID", "stance": "Stance"}
     for number, row in enumerate(read_csv(files, fields=fields, pattern="competition_test_stances.csv"), start=2):
         if row["id"] not in bodies:
-            raise DataError(
-                f"no article {row['id']!r}", path=files.folder / "competition_test_stances.csv", line=number
-            )
+            raise DataError(f"no article {row['id']!r}", path=files.path("competition_test_stances.csv"), line=number)
         if row["stance"] in ("agree", "disagree", "discuss"):
             body = bodies[row["id"]]
             yield {"headline": row["headline"], str(row["stance"]): body, "article": body}

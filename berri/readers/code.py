@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from berri.files import SourceFiles
@@ -56,9 +55,7 @@ def read_rustsec(files: SourceFiles) -> Rows:
 def read_text2sql(files: SourceFiles) -> Rows:
     """Questions with the SQL query that answers them; the variables' values stand in both."""
     for name in files.names:
-        with files.open(name) as file:
-            content = json.loads(files.decode(file.read(), name))
-        for number, item in enumerate(content, start=1):
+        for number, item in enumerate(files.json(name), start=1):
             if not item.get("sql"):
                 files.bad("has no query", name, number, "sql")
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 
@@ -50,7 +49,7 @@ def read_consultations(files: SourceFiles) -> Rows:
     for name in files.names:
         blocks = re.split(r"^id=\d+$", files.text(name), flags=re.MULTILINE)[1:]
         if not blocks:
-            raise DataError("wanted blocks that begin with id=NUMBER", path=files.folder / name)
+            raise DataError("wanted blocks that begin with id=NUMBER", path=files.path(name))
         for number, block in enumerate(blocks, start=1):
             described = re.search(r"^Description\n(.+?)\n\nDialogue", block, re.DOTALL | re.MULTILINE)
             turns = re.search(r"^Patient:\n(.+?)\nDoctor:\n(.+?)(?=\nPatient:|\Z)", block, re.DOTALL | re.MULTILINE)
@@ -83,7 +82,7 @@ def read_dream(files: SourceFiles) -> Rows:
     """
     for name in files.matching("*.json"):
         try:
-            talks = [("\n".join(turns), questions) for turns, questions, _ in json.loads(files.text(name))]
+            talks = [("\n".join(turns), questions) for turns, questions, _ in files.json(name)]
             asked = [
                 (number, talk, one["question"], one["answer"], list(one["choice"]))
                 for number, (talk, questions) in enumerate(talks, start=1)
@@ -92,7 +91,7 @@ def read_dream(files: SourceFiles) -> Rows:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError("wanted a list of dialogues with their questions", path=files.folder / name) from None
+            raise DataError("wanted a list of dialogues with their questions", path=files.path(name)) from None
         times = Counter(question for _, _, question, *_ in asked)
         for number, talk, question, answer, choices in asked:
             if answer not in choices:

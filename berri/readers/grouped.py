@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 
 from berri.files import SourceFiles
@@ -42,7 +41,7 @@ def _with_mates(pairs: Iterable[tuple[str, str]]) -> Rows:
 @reader("clinc")
 def read_clinc(files: SourceFiles, *, parts: list[str]) -> Rows:
     """CLINC150: lists of [text, intent] under the names of its parts."""
-    content = json.loads(files.text(files.names[0]))
+    content = files.json(files.names[0])
     yield from _with_mates((text, label) for part in parts for text, label in content.get(part, []))
 
 

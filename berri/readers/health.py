@@ -24,11 +24,11 @@ _CONCLUDES = re.compile(
 
 def _xml(files: SourceFiles, name: str, content: bytes) -> ElementTree.Element:
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # entities can be nested into a bomb
-        raise DataError("refused: declares a document type", path=files.folder / name)
+        raise DataError("refused: declares a document type", path=files.path(name))
     try:
         return ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
-        raise DataError(f"not valid XML ({error.msg})", path=files.folder / name, line=error.position[0]) from None
+        raise DataError(f"not valid XML ({error.msg})", path=files.path(name), line=error.position[0]) from None
 
 
 def _text(element: ElementTree.Element, tag: str) -> str:
@@ -54,7 +54,7 @@ def read_xlsx(files: SourceFiles, *, fields: Mapping[str, str], sheet: str = "xl
                 columns = {title.strip(): column for column, title in cells.items()}
                 if missing := [title for title in fields.values() if title not in columns]:
                     found = ", ".join(columns)
-                    raise DataError(f"no column {missing[0]!r}; found {found}", path=files.folder / name, line=1)
+                    raise DataError(f"no column {missing[0]!r}; found {found}", path=files.path(name), line=1)
             elif any(cells.values()):
                 yield {field: cells.get(columns[title], "").replace("_x000D_", "") for field, title in fields.items()}
 
@@ -66,10 +66,10 @@ def _parts(files: SourceFiles, name: str, members: tuple[str, ...]) -> list[Elem
         with zipfile.ZipFile(packed) as archive:
             for member in members:
                 if (size := archive.getinfo(member).file_size) > MOST_BYTES:
-                    raise DataError(f"refused: member {member!r} has {size:,} bytes", path=files.folder / name)
+                    raise DataError(f"refused: member {member!r} has {size:,} bytes", path=files.path(name))
             return [_xml(files, name, archive.read(member)) for member in members]
     except (zipfile.BadZipFile, KeyError) as error:
-        raise DataError(f"no whole spreadsheet ({error})", path=files.folder / name) from None
+        raise DataError(f"no whole spreadsheet ({error})", path=files.path(name)) from None
 
 
 def _column(cell: ElementTree.Element) -> str:

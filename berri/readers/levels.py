@@ -57,6 +57,6 @@ def read_parallel(files: SourceFiles, *, original: str, others: str, field: str)
     versions = {name: [text for _, text in files.lines(name)] for name in files.matching(others)}
     for name, texts in versions.items():
         if len(texts) != len(lines):
-            raise DataError(f"has {len(texts):,} lines, {original} has {len(lines):,}", path=files.folder / name)
+            raise DataError(f"has {len(texts):,} lines, {original} has {len(lines):,}", path=files.path(name))
     for number, line in enumerate(lines):
         yield {"original": line, field: [texts[number] for texts in versions.values()]}

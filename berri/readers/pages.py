@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from berri.files import SourceFiles
@@ -45,7 +44,7 @@ def read_citances(files: SourceFiles) -> Rows:
         if path.endswith(".abstract.txt"):
             abstracts[paper] = " ".join(files.decode(content, path).split())
         elif path.endswith(".json"):
-            cited[paper] = json.loads(files.decode(content, path))
+            cited[paper] = files.parse_json(files.decode(content, path), path)
     for paper, sentences in cited.items():
         for one in sentences:
             text = one.get("clean_text") or one.get("raw_text")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from berri.files import SourceFiles
 from berri.readers.registry import reader
 from berri.readers.tables import look_up, read_csv
@@ -14,7 +12,7 @@ from berri.record import Rows
 def read_squad(files: SourceFiles) -> Rows:
     """SQuAD's form: `question`, the `paragraph` that answers it, the `answer`, and the article's `title`."""
     for name in files.names:
-        for article in json.loads(files.text(name))["data"]:
+        for article in files.json(name)["data"]:
             for paragraph in article["paragraphs"]:
                 for item in paragraph["qas"]:
                     yield {
@@ -28,7 +26,7 @@ def read_squad(files: SourceFiles) -> Rows:
 @reader("venue-faq")
 def read_venue_faq(files: SourceFiles) -> Rows:
     """DSTC's knowledge snippets: `question`, `answer` and the `venue` or the service."""
-    content = json.loads(files.text(files.names[0]))
+    content = files.json(files.names[0])
     for domain, entities in content.items():
         for entity in entities.values():
             venue = entity.get("name") or domain
@@ -40,7 +38,7 @@ def read_venue_faq(files: SourceFiles) -> Rows:
 def read_selqa(files: SourceFiles) -> Rows:
     """Questions with the `sentence` that answers, the other sentences of its `section` as `other`, and the article."""
     for name in files.names:
-        for item in json.loads(files.text(name)):
+        for item in files.json(name):
             sentences = item["candidates"]
             right = [sentences[one] for one in item["answers"] if one < len(sentences)]
             other = [text for text in sentences if text not in right]
@@ -57,7 +55,7 @@ def read_selqa(files: SourceFiles) -> Rows:
 @reader("strategyqa")
 def read_strategyqa(files: SourceFiles) -> Rows:
     """Questions that need several `fact`s, the `steps` that lead to them, and the `term` they are about."""
-    for item in json.loads(files.text(files.names[0])):
+    for item in files.json(files.names[0]):
         term = f"{item['term']}: {item['description']}" if item["description"] else None
         steps = [text for text in item.get("decomposition", ()) if "#" not in text]  # "#1" stands for an earlier answer
         yield {"question": item["question"], "fact": item["facts"], "steps": steps, "term": term}
@@ -67,7 +65,7 @@ def read_strategyqa(files: SourceFiles) -> Rows:
 def read_disfl(files: SourceFiles) -> Rows:
     """Spoken questions, `disfluent`, and what was meant, `clean`."""
     for name in files.names:
-        for item in json.loads(files.text(name)).values():
+        for item in files.json(name).values():
             yield {"disfluent": item["disfluent"], "clean": item["original"]}
 
 
@@ -87,7 +85,7 @@ def read_cosmos(files: SourceFiles) -> Rows:
 def read_tatqa(files: SourceFiles) -> Rows:
     """Questions on annual reports with the `table` or the `paragraph` that answers them."""
     for name in files.names:
-        for item in json.loads(files.text(name)):
+        for item in files.json(name):
             table = "\n".join(" | ".join(str(cell) for cell in row) for row in look_up(item, "table.table") or [])
             paragraphs = {str(one["order"]): one["text"] for one in item["paragraphs"]}
             for asked in item["questions"]:

@@ -95,9 +95,9 @@ def read_policies(files: SourceFiles) -> Rows:
     """Privacy policies in SQuAD's form: `question` with the site's name, the `segment`, the words that `answer`."""
     for name in files.names:
         try:
-            sites = json.loads(files.text(name))["data"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"wanted JSON with a list under 'data' ({error!r})", path=files.folder / name) from None
+            sites = files.json(name)["data"]
+        except (KeyError, TypeError) as error:
+            raise DataError(f"wanted JSON with a list under 'data' ({error!r})", path=files.path(name)) from None
         for number, site in enumerate(sites, start=1):
             if "title" not in site:
                 files.bad("a policy without its site's name", name, number, "title")

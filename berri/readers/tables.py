@@ -65,7 +65,7 @@ def _place(files: SourceFiles, name: str, titles: Sequence[str], column: str | i
     if isinstance(column, int) or (not titles and column.isdigit()):
         return int(column)
     if column not in titles:
-        raise DataError(f"no column {column!r}; found {', '.join(titles)}", path=files.folder / name, line=1)
+        raise DataError(f"no column {column!r}; found {', '.join(titles)}", path=files.path(name), line=1)
     return titles.index(column)
 
 
@@ -116,17 +116,14 @@ def read_json(
         pattern: which of the files.
     """
     for name in files.matching(pattern):
-        try:
-            content = look_up(json.loads(files.text(name)), items) if items else json.loads(files.text(name))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not valid JSON ({error})", path=files.folder / name) from None
+        content = look_up(files.json(name), items) if items else files.json(name)
         if isinstance(content, dict):
             content = [
                 {**value, "@key": key} if isinstance(value, dict) else {"@key": key, "@value": value}
                 for key, value in content.items()
             ]
         if not isinstance(content, list):
-            raise DataError("wanted a list or an object of rows", path=files.folder / name, field=items or None)
+            raise DataError("wanted a list or an object of rows", path=files.path(name), field=items or None)
         for number, item in enumerate(content, start=1):
             yield from row_of(files, name, number, item, fields, where or {})
 

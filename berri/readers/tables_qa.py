@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from berri.files import SourceFiles
 from berri.readers.registry import reader
 from berri.record import Rows
-from tart.errors import DataError
 
 _ON_THE_TABLE = re.compile(r"\b(?:table|chart|listed|(?:this|the|above) list)\b", re.IGNORECASE)
 
@@ -26,11 +24,7 @@ def read_tabfact(files: SourceFiles, *, tables: str) -> Rows:
     """
     rows = {path.split("/")[-1]: _cells(files.decode(content, path), "#") for path, content in files.members(tables)}
     for name in files.matching("*.json"):
-        try:
-            content = json.loads(files.text(name))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not valid JSON ({error})", path=files.folder / name) from None
-        for number, (key, value) in enumerate(content.items(), start=1):
+        for number, (key, value) in enumerate(files.json(name).items(), start=1):
             try:
                 statements, labels, title = value
                 judged = list(zip(statements, labels, strict=True))
@@ -66,7 +60,7 @@ def read_table_questions(files: SourceFiles, *, questions: str, tables: str) -> 
     for path, content in files.members(tables):
         key = path.split(".")[0].replace("page", "csv")
         if path.endswith(".json"):
-            pages[key] = json.loads(files.decode(content, path)).get("title")
+            pages[key] = files.parse_json(files.decode(content, path), path).get("title")
         else:
             rows[key] = _cells(files.decode(content, path), "\t")
     for number, line in files.lines(questions):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from berri.files import SourceFiles
@@ -30,7 +29,7 @@ def read_captions(files: SourceFiles) -> Rows:
 def read_topical_chat(files: SourceFiles) -> Rows:
     """Conversations: each turn from the third on as `response` to the two before it, the `context`."""
     for name in files.names:
-        for talk in json.loads(files.text(name)).values():
+        for talk in files.json(name).values():
             turns = [turn["message"] for turn in talk["content"]]
             for place in range(2, len(turns)):
                 yield {"context": " ".join(turns[place - 2 : place]), "response": turns[place]}
@@ -40,7 +39,7 @@ def read_topical_chat(files: SourceFiles) -> Rows:
 def read_friends(files: SourceFiles) -> Rows:
     """Questions on scenes of a series, with the `scene` as `speaker: words`."""
     for name in files.names:
-        for episode in json.loads(files.text(name))["data"]:
+        for episode in files.json(name)["data"]:
             for paragraph in episode["paragraphs"]:
                 lines = paragraph["utterances:"]
                 scene = "\n".join(f"{' and '.join(one['speakers'])}: {one['utterance']}" for one in lines)

@@ -10,6 +10,7 @@ import os
 import sys
 import tarfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from berri.files import SourceFiles
 from berri.pipeline import collect
 from berri.readers import find_reader
 from berri.settings import Settings
+from berri.stages import read_source
 from tart.errors import DataError, StorageError
 from tart.files import sha256_file
 from tart.shards import Collection
@@ -127,6 +129,50 @@ def test_broken_xml_and_xml_with_entities_are_refused(tmp_path: Path, content: b
 def test_a_json_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.json: not valid JSON"):
         read(tmp_path, "a.json", b'[{"a": "b"}, {"a": ', "json", fields={"a": "a"})
+
+
+@pytest.mark.parametrize("content", ['{"dat": {"a": 7}}', '[{"a": "b"}]', "7", "[", "\\ud800"])
+@pytest.mark.parametrize(
+    ("reader", "names", "settings"),
+    [
+        ("squad", ["a.json"], {}),
+        ("venue-faq", ["a.json"], {}),
+        ("selqa", ["a.json"], {}),
+        ("strategyqa", ["a.json"], {}),
+        ("disfl", ["a.json"], {}),
+        ("tatqa", ["a.json"], {}),
+        ("perspectrum", ["perspective_pool_v1.0.json", "perspectrum_with_answers_v1.0.json"], {}),
+        ("text2sql", ["a.json"], {}),
+        ("clinc", ["a.json"], {"parts": ["dat"]}),
+        ("topical-chat", ["a.json"], {}),
+        ("friends", ["a.json"], {}),
+    ],
+)
+def test_a_file_of_another_form_is_told_with_its_source(
+    tmp_path: Path, cards: dict[str, TaskCard], reader: str, names: list[str], settings: dict[str, object], content: str
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text(content)
+    source = replace(cards["recipes-dish"].source, reader=reader, settings=settings)
+    with pytest.raises(
+        DataError, match=rf"{names[0]}.*: (not as the reader '{reader}' of recipes|not valid JSON|has no)"
+    ):
+        list(read_source(source, SourceFiles(tmp_path, names)))
+
+
+def test_a_source_of_another_form_stops_a_collection_or_is_left_out(
+    tmp_path: Path, mirror: Path, cards: dict[str, TaskCard]
+) -> None:
+    cards = {
+        name: replace(card, source=replace(card.source, reader="squad", settings={}))
+        if card.source.name == "recipes"
+        else card
+        for name, card in cards.items()
+    }
+    with pytest.raises(DataError, match=r"recipes.rows\.jsonl: not valid JSON"):
+        collect(tmp_path / "out", settings(mirror), cards=cards)
+    made = collect(tmp_path / "out", settings(mirror, on_error="skip"), cards=cards)
+    assert list(made.manifest["not_built"]) == ["recipes"]
 
 
 @pytest.mark.parametrize("cut", [5, 20, -9, -1])

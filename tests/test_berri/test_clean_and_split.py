@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from berri.against import against_key
 from berri.against import test_texts as texts_of_tests
 from berri.clean import LONGEST, clean_records, clean_text
 from berri.decontaminate import RUN, TestIndex, decontaminate
@@ -167,3 +171,92 @@ def test_a_folder_without_test_texts_is_refused(tmp_path: Path) -> None:
         list(texts_of_tests([tmp_path]))
     with pytest.raises(DataError, match="no such folder"):
         list(texts_of_tests([tmp_path / "none"]))
+
+
+def test_the_topics_of_trec_covid_are_read(tmp_path: Path) -> None:
+    (tmp_path / "topics-rnd5.xml").write_text(
+        '<topics task="COVIDSearch">\n<topic number="1">\n<query>coronavirus origin</query>\n'
+        "<question>what is its origin</question>\n<narrative>seeking a range</narrative>\n</topic>\n"
+        '<topic number="2">\n<query>weather</query>\n</topic>\n</topics>\n'
+    )
+    found = [(one.text_id, one.kind, one.text) for one in texts_of_tests([tmp_path])]
+    assert found == [
+        ("1", "query", "coronavirus origin"),
+        ("1", "query", "what is its origin"),
+        ("2", "query", "weather"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("topics.txt", "<top>\n<desc> a robot\n</top>\n"),
+        ("queries.jsonl", "\n"),
+        ("collection.tsv", "1\t\n"),
+    ],
+)
+def test_a_file_without_a_text_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "something"}\n')
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=f"{name}: holds no text to compare with"):
+        list(texts_of_tests([tmp_path]))
+
+
+@pytest.mark.parametrize("read", [lambda folders: list(texts_of_tests(folders)), against_key])
+def test_what_would_not_be_compared_is_refused(tmp_path: Path, read: object) -> None:
+    folder, row = tmp_path / "tests", '{"_id": "d1", "text": "something"}\n'
+    (folder / "one").mkdir(parents=True)
+    (folder / "one" / "corpus.jsonl").write_text(row)
+    packed = folder / "one" / "queries.jsonl.gz"
+    packed.write_bytes(gzip.compress(row.encode()))
+    with pytest.raises(DataError, match=r"one.queries\.jsonl\.gz: is packed; unpack it"):
+        read([folder])  # type: ignore[operator]
+    (folder / "one" / "queries.jsonl").write_text(row)
+    assert read([folder])  # type: ignore[operator]
+    (folder / "README.md").symlink_to(packed)
+    assert read([folder])  # type: ignore[operator]
+    for name, target in (("two", folder / "one"), ("corpus.jsonl", folder / "one" / "corpus.jsonl")):
+        (folder / name).symlink_to(target)
+        with pytest.raises(DataError, match=f"tests.{name}: is a link, and links are not followed"):
+            read([folder])  # type: ignore[operator]
+        (folder / name).unlink()
+
+
+def test_the_key_of_test_collections_changes_with_their_texts_alone(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "something"}\n')
+    keys = [against_key([tmp_path])]
+    (tmp_path / "README.md").write_text("not compared")
+    keys.append(against_key([tmp_path]))
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "something"}\n')
+    keys.append(against_key([tmp_path]))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_the_other_program_that_compares_takes_short_test_texts_and_wants_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    disjoint = importlib.import_module("disjoint")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "queries.jsonl").write_text('{"_id": "q1", "text": "robotic arm control"}\n')
+    (tmp_path / "out" / "train").mkdir(parents=True)
+    rows = [{"query": long_text(0), "positives": [{"text": "Robotic arm: control!", "title": ""}], "negatives": []}]
+    kind = pa.list_(pa.struct([("text", pa.string()), ("title", pa.string())]))
+    schema = pa.schema([("query", pa.string()), ("positives", kind), ("negatives", kind)])
+    pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "out" / "train" / "a.parquet")
+    for arguments, code, said in (
+        (["out", "tests"], 1, "{'equal': 1} meet"),
+        ([], 2, "TEST_FOLDER"),
+        (["--help"], 0, "TEST_FOLDER"),
+    ):
+        monkeypatch.setattr(
+            sys, "argv", ["disjoint.py", *(str(tmp_path / one) if one[0] != "-" else one for one in arguments)]
+        )
+        with pytest.raises(SystemExit) as ended:
+            disjoint.main()
+        assert ended.value.code == code
+        told = capsys.readouterr()
+        assert said in told.out + told.err

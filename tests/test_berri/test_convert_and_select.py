@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -69,9 +70,98 @@ def test_a_beir_folder_comes_back_by_its_reader(tmp_path: Path, collection: Coll
     examples = list(collection.examples("train", task))
     names = ["corpus.jsonl", "queries.jsonl", "qrels/train.tsv"]
     rows = list(find_reader("beir")(SourceFiles(tmp_path / "b" / task, names), split="train"))
-    assert [(row["query"], row["document"]) for row in rows] == [
-        (one.query.text, [document.text for document in one.positives]) for one in examples
+    for field, wanted in (
+        ("document", [(one.query.text, document.text) for one in examples for document in one.positives]),
+        ("wrong", [(one.query.text, negative.document.text) for one in examples for negative in one.negatives]),
+    ):
+        assert [(row["query"], row[field]) for row in rows if field in row] == wanted != []
+
+
+def beir(folder: Path, qrels: str) -> SourceFiles:
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": "d1", "title": "One", "text": "right"}, {"_id": "d2", "title": None, "text": "right too"}]
+    documents.append({"_id": "d3", "title": "Three", "text": "wrong"})
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(one) + "\n" for one in documents) + "\n")
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "what"}\n')
+    (folder / "qrels" / "train.tsv").write_text(qrels)
+    return SourceFiles(folder, ["corpus.jsonl", "queries.jsonl", "qrels/train.tsv"])
+
+
+HEADER, JUDGED = "query-id\tcorpus-id\tscore\n", "q1\td1\t1\nq1\td2\t2\nq1\td3\t0\n"
+
+
+def test_each_document_of_a_beir_folder_has_its_own_title(tmp_path: Path) -> None:
+    files = beir(tmp_path / "b", HEADER + JUDGED)
+    assert list(find_reader("beir")(files)) == [
+        {"query": "what", "title": "One", "right_title": "One", "document": "right"},
+        {"query": "what", "title": "", "right_title": "", "document": "right too"},
+        {"query": "what", "title": "Three", "wrong": "wrong"},
     ]
+    made = collection_from(tmp_path / "b", tmp_path / "out", "beir", FORMAT)
+    (example,) = made.examples("train", "b")
+    assert [one.title for one in example.positives] == ["One", ""]
+
+
+@pytest.mark.parametrize(
+    ("qrels", "message"),
+    [
+        (JUDGED, r"train\.tsv:1: wanted the header query-id, corpus-id, score"),
+        ("", r"train\.tsv:1: wanted the header"),
+        (HEADER + JUDGED + "q1\td1\t0\n", r"train\.tsv:5: query 'q1' and document 'd1' are judged twice"),
+        (HEADER + "q1\td4\t1\n", r"train\.tsv:2: wanted a known query id"),
+    ],
+)
+def test_judgements_of_another_form_are_refused(tmp_path: Path, qrels: str, message: str) -> None:
+    files = beir(tmp_path / "b", qrels)
+    with pytest.raises(DataError, match=message):
+        list(find_reader("beir")(files))
+    with pytest.raises(DataError, match=message):
+        collection_from(tmp_path / "b", tmp_path / "out", "beir", FORMAT)
+
+
+def test_examples_that_make_no_triplet_are_counted_and_nothing_but_such_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    bare, whole = {"query": "a", "pos": ["b"], "neg": []}, {"query": "d", "pos": ["e"], "neg": ["f"]}
+    for rows in ([bare, whole, bare], [bare]):
+        (tmp_path / "in" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        made = collection_from(tmp_path / "in", tmp_path / "made", "flagembedding", FORMAT, overwrite=True)
+        if len(rows) > 1:
+            with caplog.at_level(logging.WARNING):
+                convert(made, tmp_path / "t", "triplets", FORMAT)
+            assert "2 of 3 examples have no negative, so they make no triplet" in caplog.text
+            assert len(lines(tmp_path / "t" / "train.jsonl")) == 1
+        else:
+            with pytest.raises(DataError, match="its 1 examples have no negative, so they make no triplet"):
+                convert(made, tmp_path / "u", "triplets", FORMAT)
+            assert not (tmp_path / "u").exists()
+
+
+def test_the_task_of_the_folder_here_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beir(tmp_path / "here", HEADER + JUDGED)
+    (tmp_path / "here" / "train.jsonl").write_text(
+        json.dumps(
+            {"query": "a", "positive_passages": [{"docid": "1", "title": None, "text": "b"}], "negative_passages": []}
+        )
+    )
+    monkeypatch.chdir(tmp_path / "here")
+    for layout in ("beir", "tevatron"):
+        made = collection_from(".", tmp_path / layout, layout, FORMAT)
+        assert list(made.tasks) == ["here"]
+        assert next(made.examples("train", "here")).positives[0].title == ("" if layout == "tevatron" else "One")
+
+
+def test_the_list_says_where_the_files_of_a_source_come_from(
+    tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = tmp_path / "cards" / "recipes.toml"
+    card.write_text(card.read_text().replace("sha256 =", 'url = "https://example.org/rows.jsonl"\nsha256 ='))
+    monkeypatch.setattr(sys, "argv", ["berri", "list", "--json", "--cards", str(tmp_path / "cards")])
+    with pytest.raises(SystemExit):
+        main()
+    found = {name: facts["files"] for name, facts in json.loads(capsys.readouterr().out).items()}
+    assert found["recipes-dish"] == "address" and found["papers-abstract-to-gist"] == "mirror"
 
 
 def test_what_was_written_for_flagembedding_is_read_by_the_json_lines_reader(
@@ -251,6 +341,17 @@ def test_queries_without_an_instruction_get_the_one_that_is_named(tmp_path: Path
             '{"query": "a", "positive_passages": [{}]}',
             r":2: field 'positive_passages': wanted a list",
         ),
+        (
+            "tevatron",
+            '{"query": "a", "positive_passages": [{"docid": "1", "text": 7}], "negative_passages": []}',
+            r":2: field 'positive_passages': wanted a list",
+        ),
+        (
+            "tevatron",
+            '{"query": "a", "positive_passages": [], "negative_passages": []}',
+            r":2: field 'positive_passages': wanted at least one passage",
+        ),
+        ("flagembedding", '{"query": "a", "pos": [], "neg": []}', r":2: field 'pos': wanted at least one text"),
         ("tevatron", "{", r"train\.jsonl:2: not valid JSON"),
         ("triplet", "{}", "unknown layout 'triplet'; did you mean triplets"),
         ("beir", "{}", "holds no corpus.jsonl with qrels"),

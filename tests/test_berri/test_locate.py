@@ -90,6 +90,26 @@ def test_a_mirror_that_holds_every_file_is_used_as_it_is(one: Source, mirror: Pa
     assert not cache.exists()
 
 
+def test_each_file_of_a_partly_filled_mirror_is_found_by_itself(
+    mirror: Path, cache: Path, server: SimpleNamespace
+) -> None:
+    (cache / "more").mkdir(parents=True)
+    (cache / "more" / "rows.jsonl").write_bytes(CONTENT)
+    files = [SourceFile(name, SHA256, "") for name in ("rows.jsonl", "more/rows.jsonl")]
+    last = SourceFile("last.jsonl", SHA256, URL)
+    with pytest.raises(DownloadError, match=f"{mirror / 'made_up' / 'last.jsonl'}: no such file, and nothing"):
+        locate(source(*files, last), mirror, download=False)
+    server.answers = [(200, {}, CONTENT)]
+    found = locate(source(*files, last), mirror, download=True)
+    assert [found.path(name) for name in found.names] == [
+        mirror / "made_up" / "rows.jsonl",
+        cache / "more" / "rows.jsonl",
+        cache / "last.jsonl",
+    ]
+    assert [found.text(name).encode() for name in found.names] == [CONTENT] * 3
+    assert server.asked == 1
+
+
 def test_bad_rows_go_where_they_were_asked_to(one: Source, mirror: Path) -> None:
     told: list[DataError] = []
     locate(one, mirror, False, told.append).bad("no text", "rows.jsonl", 1)
@@ -140,6 +160,7 @@ def test_a_missing_file_without_an_address_cannot_be_had(tmp_path: Path) -> None
 
 def test_a_source_of_the_hub_has_no_files_and_needs_downloads(mirror: Path) -> None:
     hub = replace(source(), reader="hub")
+    assert hub.comes_from == "hub"
     assert locate(hub, mirror, download=True).names == ()
     with pytest.raises(DownloadError, match="made_up comes from the hub, and nothing is downloaded"):
         locate(hub, mirror, download=False)

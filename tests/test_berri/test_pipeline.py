@@ -1,24 +1,33 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import signal
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from berri.against import folders_and_names
 from berri.card import TaskCard, load_cards
+from berri.denoise import denoise
 from berri.draft import normalised
 from berri.pipeline import collect
 from berri.settings import Settings
 from berri.stats import collection_stats
+from tart.collection import Document, Query
 from tart.errors import ConfigError, DataError, StorageError
 from tart.example import NegativeKind
 from tart.files import sha256_file
+from tart.models.summed import SummedReranker
+from tart.retrieval.protocols import FloatArray
 from tart.shards import SPLITS, Collection
+from tart.testing import KeywordEncoder, KeywordReranker
 
 
 def settings(mirror: Path, **more: object) -> Settings:
@@ -158,16 +167,94 @@ def test_records_that_meet_a_test_collection_are_taken_out_and_named(
     assert ("dish", "equal", "made-up", "d1") in named
     assert ("abstract", "equal", "made-up", "q1") in named
     assert made.manifest["removed"]["by_collection"] == {"made-up": len(removed)}
+    assert made.manifest["compared"] == {"made-up": 3}
+    assert f"| made-up | 3 | {len(removed)} |" in (made.folder / "README.md").read_text()
+
+
+def test_a_test_collection_that_comes_later_is_compared_too(
+    tmp_path: Path, mirror: Path, cards: dict[str, TaskCard]
+) -> None:
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "rice with kale"}) + "\n")
+    wanted = settings(mirror, against=(folder,))
+    collect(tmp_path / "out", wanted, cards=cards)
+    collect(tmp_path / "out", wanted, cards=cards)
+    (folder / "more").mkdir()
+    (folder / "more" / "queries.jsonl").write_text(json.dumps({"_id": "q2", "text": "rice with peas"}) + "\n")
+    with pytest.raises(StorageError, match="kept apart from other texts"):
+        collect(tmp_path / "out", wanted, cards=cards)
+    made = collect(tmp_path / "out", wanted, cards=cards, overwrite=True)
+    assert made.manifest["compared"] == {"more": 1, "tests": 1}
+    assert made.manifest["removed"]["by_collection"] == {"more": 1, "tests": 1}
+
+
+class ByText:
+    """A reranker that scores a document by its beginning."""
+
+    name, text_format = "by-text", KeywordReranker.text_format
+
+    def __init__(self, recipes: float, others: float) -> None:
+        self.recipes, self.others = recipes, others
+
+    def score(self, pairs: Sequence[tuple[Query, Document]]) -> FloatArray:
+        scores = [self.recipes if document.text.startswith("Boil") else self.others for _, document in pairs]
+        return np.asarray(scores, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("others", "recipes_kept"),
+    [(0.01, True), (-5.0, False)],  # 0.05 is improbable as a probability, and even as a logit
+)
+def test_whether_a_reranker_gives_logits_is_decided_by_all_its_scores(
+    tmp_path: Path,
+    mirror: Path,
+    cards: dict[str, TaskCard],
+    monkeypatch: pytest.MonkeyPatch,
+    others: float,
+    recipes_kept: bool,
+) -> None:
+    monkeypatch.setattr("berri.denoise.load_reranker", lambda name, backend: ByText(0.05, others))
+    made = collect(tmp_path / "out", settings(mirror, reranker="by-text"), cards=cards)
+    hard = {
+        example.task
+        for _, example in everything(made)
+        if any(one.kind is NegativeKind.HARD for one in example.negatives)
+    }
+    assert ("recipes-dish" in hard) == recipes_kept
+    assert "papers-abstract-to-title" in hard
+
+
+def test_candidates_are_kept_made_positive_or_dropped_by_their_probability() -> None:
+    row = {"hard": [["a", "bm25", 3.0], ["b", "bm25", 1.0], ["c", "bm25", -3.0]]}
+    counts: Counter[str] = Counter()
+    (judged,) = denoise([row], True, counts)
+    assert judged["positives"] == ["a"]
+    assert judged["hard"] == [["c", "bm25", pytest.approx(1 / (1 + np.exp(3)))]]
+    assert set(counts.values()) == {1} and len(counts) == 3
+
+
+def test_a_reranker_that_adds_to_a_bi_encoders_score_is_refused_before_anything_is_read(
+    tmp_path: Path, mirror: Path, cards: dict[str, TaskCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summed = SummedReranker(KeywordReranker(), "keywords", 80.0, lambda: KeywordEncoder(["rice"]))
+    monkeypatch.setattr("berri.denoise.load_reranker", lambda name, backend: summed)
+    with pytest.raises(ConfigError, match="'mini' adds to the score of 'keywords', so it can't judge; wanted"):
+        collect(tmp_path / "new" / "out", settings(mirror, reranker="mini"), cards=cards)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_source_whose_files_are_missing_is_listed_and_the_rest_is_built(
-    tmp_path: Path, mirror: Path, cards: dict[str, TaskCard]
+    tmp_path: Path, mirror: Path, cards: dict[str, TaskCard], caplog: pytest.LogCaptureFixture
 ) -> None:
     (mirror / "recipes" / "rows.jsonl").unlink()
     made = collect(tmp_path / "part", settings(mirror), cards=cards)
     assert list(made.tasks) == ["papers-abstract-to-gist", "papers-abstract-to-title"]
     assert "no such file" in made.manifest["not_built"]["recipes"]
     assert "recipes" in (made.folder / "README.md").read_text()
+    with caplog.at_level(logging.INFO, logger="berri"):
+        collect(tmp_path / "part", settings(mirror), cards=cards)
+    assert "same settings; 1 sources could not be had then: recipes; --overwrite collects again" in caplog.text
 
 
 def test_a_flipped_byte_in_a_source_is_refused(tmp_path: Path, mirror: Path, cards: dict[str, TaskCard]) -> None:

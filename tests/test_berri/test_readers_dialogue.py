@@ -98,5 +98,7 @@ def test_a_broken_dialogue_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.json:2: field 'answer': the answer is none of the choices"):
         list(find_reader("dream")(source(tmp_path, "a.json", json.dumps(items))))
     for broken in ("[", json.dumps([["M: Hi."]]), json.dumps([[["M: Hi."], [{"question": "How many?"}]]])):
-        with pytest.raises(DataError, match=r"a\.json: wanted a list of dialogues with their questions"):
+        with pytest.raises(
+            DataError, match=r"a\.json: (not valid JSON|wanted a list of dialogues with their questions)"
+        ):
             list(find_reader("dream")(source(tmp_path, "a.json", broken)))
