@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from tart.collection import Document, Query
 from tart.errors import DataError
-from tart.files import atomic_write
+from tart.files import atomic_write, storage_errors
 from tart.index.dense import normalised as unit_length
 from tart.index.documents import load_array
 from tart.progress import progress
 from tart.retrieval.protocols import Encoder, FloatArray
+from tart.seeded import text_hash
 
 PART = 8192  # texts encoded together
 T = TypeVar("T")
@@ -28,10 +31,11 @@ class TextVectors:
     Args:
         hashes: uint64, sorted, shape (n,).
         vectors: float16, shape (n, dim), of length 1; memory-mapped.
+        folder: that they came from, for errors.
     """
 
-    def __init__(self, hashes: npt.NDArray[np.uint64], vectors: npt.NDArray[np.float16]) -> None:
-        self._hashes, self._vectors = hashes, vectors
+    def __init__(self, hashes: npt.NDArray[np.uint64], vectors: npt.NDArray[np.float16], folder: Path) -> None:
+        self._hashes, self._vectors, self._folder = hashes, vectors, folder
 
     def of(self, hashes: Iterable[int]) -> FloatArray:
         """The vectors of some texts, float32, shape (m, dim).
@@ -42,13 +46,13 @@ class TextVectors:
         wanted = np.fromiter(hashes, dtype=np.uint64)
         rows = np.minimum(np.searchsorted(self._hashes, wanted), max(len(self._hashes) - 1, 0))
         if len(wanted) and (not len(self._hashes) or (self._hashes[rows] != wanted).any()):
-            raise DataError("a text has no vector; remove the work folder and begin again")
+            raise DataError("a text has no vector; remove this folder and begin again", path=self._folder)
         return np.asarray(self._vectors[rows], dtype=np.float32)
 
     @classmethod
     def open(cls, folder: Path) -> TextVectors:
         """Memory-map what `encode_texts` wrote."""
-        return cls(load_array(folder / "hashes.npy"), load_array(folder / "vectors.npy"))
+        return cls(load_array(folder / "hashes.npy"), load_array(folder / "vectors.npy"), folder)
 
 
 def encode_texts(
@@ -61,7 +65,7 @@ def encode_texts(
     """Encode texts that have no vectors yet.
 
     Args:
-        folder: keeps the parts and, at the end, all vectors in one file.
+        folder: keeps the parts until all are there, then all vectors in one file.
         texts: hash -> text, of whatever type `encode` takes.
         encode: texts to vectors, shape (n, dim).
         model_hash: changes with the model.
@@ -75,25 +79,30 @@ def encode_texts(
     if done.is_file() and done.read_text(encoding="ascii") == whole:
         advance(len(texts))
         return
-    for part, name in zip(parts, names, strict=True):
-        path = folder / f"{name}.npy"
+    paths = [folder / f"{name}.npy" for name in names]
+    for part, path in zip(parts, paths, strict=True):
         if not path.is_file():
             vectors = unit_length(encode([texts[int(one)] for one in part])).astype(np.float16)
             with atomic_write(path) as file:
                 np.save(file, vectors)
         advance(len(part))
-    _join(folder, hashes, [folder / f"{name}.npy" for name in names])
+    _join(folder, hashes, paths)
     with atomic_write(done) as file:
         file.write(whole.encode())
+    for path in paths:
+        path.unlink()
 
 
 def encode_both(
     folder: Path, encoder: Encoder, queries: dict[int, Query], documents: dict[int, Document], said: str
 ) -> tuple[TextVectors, TextVectors]:
-    """Encode queries and documents that have no vectors yet, below a folder.
+    """Encode queries and documents, below a folder, or take the vectors that an earlier call has left there.
+
+    Each encoder and set of texts has a place of its own there, so that runs at the same time don't meet; of processes
+    that want the same vectors one encodes, and the others wait.
 
     Args:
-        folder: keeps both sides.
+        folder: keeps the vectors.
         encoder: a model.
         queries: hash -> query, with or without its instruction.
         documents: hash -> document.
@@ -102,9 +111,13 @@ def encode_both(
     Returns:
         The vectors of the queries, and of the documents.
     """
-    with progress(said, len(queries) + len(documents), "texts") as advance:
-        encode_texts(folder / "queries", queries, encoder.encode_queries, encoder.model_hash, advance)
-        encode_texts(folder / "documents", documents, encoder.encode_documents, encoder.model_hash, advance)
+    encoded_by = (encoder.model_hash, encoder.backend, json.dumps(encoder.text_format.to_dict(), sort_keys=True))
+    folder /= f"{text_hash(*encoded_by, *map(str, sorted(queries)), '', *map(str, sorted(documents))):016x}"
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".wait.lock"), progress(said, len(queries) + len(documents), "texts") as advance:
+            encode_texts(folder / "queries", queries, encoder.encode_queries, encoder.model_hash, advance)
+            encode_texts(folder / "documents", documents, encoder.encode_documents, encoder.model_hash, advance)
     return TextVectors.open(folder / "queries"), TextVectors.open(folder / "documents")
 
 

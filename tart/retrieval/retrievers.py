@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -81,12 +82,18 @@ def rerank(
         A run of the same depth with the same documents, in the reranker's order.
     """
     pairs = [(query, documents[hit.doc_id]) for query in queries for hit in run[query.query_id]]
-    if isinstance(reranker, SummedReranker) and reranker.first_stage == scored_by:
+    if isinstance(reranker, SummedReranker) and _same_model(reranker.first_stage, scored_by):
         known = [hit.score for query in queries for hit in run[query.query_id]]
         scores = iter(reranker.add(pairs, np.asarray(known, dtype=np.float32)).tolist())
     else:
         scores = iter(reranker.score(pairs).tolist())
     return Run({q.query_id: [Hit(hit.doc_id, next(scores)) for hit in run[q.query_id]] for q in queries}, run.depth)
+
+
+def _same_model(name: str, other: str) -> bool:
+    """Whether two names are of one model; a folder may be named in several ways."""
+    folders = [Path(one) for one in (name, other) if one and Path(one).is_dir()]
+    return name == other or (len(folders) == 2 and folders[0].samefile(folders[1]))
 
 
 def _to_run(queries: Sequence[Query], found: Sequence[Scored], documents: DocumentStore, k: int) -> Run:

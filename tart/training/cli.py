@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,21 +13,42 @@ train_app = typer.Typer(
 
 MODELS = Path("models")
 
-Recipe = Annotated[str, typer.Option("--recipe", "-r", help="One of the project's, or a .toml file.")]
+
+def _recipe(names: str) -> Any:
+    return typer.Option("--recipe", "-r", help=f"{names}, or a .toml file.")
+
+
+def _changes(module: str) -> Any:
+    described = f"`python -m pydoc tart.training.{module}` describes all keys"
+    return typer.Argument(metavar="[KEY=VALUE]...", help=f"Values other than the recipe's; {described}.")
+
+
+DualRecipes = Annotated[str, _recipe("mini, mini-gpu, own-data, paper-dual, toy")]
+FullRecipes = Annotated[str, _recipe("mini-full, paper-full, toy-full")]
+SteadyRecipes = Annotated[str, _recipe("mini-steady")]
 Data = Annotated[Path, typer.Option("--data", "-d", help="A collection of `berri collect`, or a folder of pairs.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The model folder to make; else models/ and the recipe's name.")
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The model folder to make; else models/ and the recipe's `name`: mini, mini-gpu, mini-steady share it.",
+    ),
 ]
-Changes = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values other than the recipe's.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew, whatever is there.")]
+DualChanges = Annotated[list[str] | None, _changes("settings")]
+FullChanges = Annotated[list[str] | None, _changes("full_settings tart.training.settings")]
+SteadyChanges = Annotated[list[str] | None, _changes("steady_settings tart.training.settings")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Take the place of an existing folder; a killed --overwrite goes on, too.")
+]
 
 
 @train_app.command()
 def dual(
     data: Data = Path("collection"),
     output: Output = None,
-    recipe: Recipe = "mini",
-    changes: Changes = None,
+    recipe: DualRecipes = "mini",
+    changes: DualChanges = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a bi-encoder (TART-dual)."""
@@ -43,8 +64,8 @@ def dual(
 def full(
     data: Data = Path("collection"),
     output: Output = None,
-    recipe: Recipe = "mini-full",
-    changes: Changes = None,
+    recipe: FullRecipes = "mini-full",
+    changes: FullChanges = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a cross-encoder (TART-full)."""
@@ -60,8 +81,8 @@ def full(
 def steady(
     data: Data = Path("collection"),
     output: Output = None,
-    recipe: Recipe = "mini-steady",
-    changes: Changes = None,
+    recipe: SteadyRecipes = "mini-steady",
+    changes: SteadyChanges = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a bi-encoder steady under further wordings (further=FILE), as `berri expand` proposes them."""

@@ -34,7 +34,7 @@ def train_dual(
         recipe: how.
         data: a collection, as `berri collect` writes it, or a folder of pairs (`tart.training.pairs`).
         output: the model folder to make. A folder of the same name with a dot before it keeps the checkpoints.
-        overwrite: begin anew, whatever is there.
+        overwrite: take the place of an existing model folder; a run that was begun so and killed goes on all the same.
         verify: check every byte of the collection first.
 
     Returns:
@@ -45,8 +45,8 @@ def train_dual(
         DataError: the collection is damaged or has no examples; the teacher's scores are missing or of another one; a
             loss that is not a number, with step and examples.
         CheckpointError: the base doesn't fit the recipe.
-        StorageError: the output was made, or begun, with another recipe, collection or teacher's scores (the difference
-            is named); the disk is full.
+        StorageError: the output was made, or begun, with another recipe, collection, base or teacher's scores (the
+            difference is named); the disk is full.
     """
     inputs = {"teacher_scores": scores_checksum(recipe.loss.teacher)} if recipe.loss.teacher else {}
     return train(recipe, data, output, partial(_parts, recipe), inputs, overwrite=overwrite, verify=verify)
@@ -100,8 +100,7 @@ def _base_vectors(recipe: DualRecipe, batches: DualBatches, examples: Examples) 
     base, limits = load_encoder(recipe.base), (recipe.model.query_tokens, recipe.model.document_tokens)
     base.text_format = replace(base.text_format, max_query_tokens=limits[0], max_document_tokens=limits[1])
     queries, documents = _texts_seen(recipe, batches, examples)
-    name = "-".join(map(str, (recipe.seed, *limits)))
-    folder = cache_folder() / "base-vectors" / examples.collection.manifest["sha256"][:16] / name
+    folder = cache_folder() / "base-vectors" / examples.collection.manifest["sha256"][:16]
     bf16 = torch.cuda.is_available() and chosen_precision(recipe.loop.precision) == "bf16"
     autocast = torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16)
     with autocast:

@@ -56,7 +56,7 @@ def first_stage_scores(recipe: FullRecipe, batches: Batches, collection: str) ->
         for one in batches.drawn(step):
             queries.setdefault(_key(one.query), one.query)
             documents.update({text_hash(each.title, each.text): each for each in one.documents})
-    folder = cache_folder() / "first-stage-vectors" / collection[:16] / str(recipe.seed)
+    folder = cache_folder() / "first-stage-vectors" / collection[:16]
     return FirstStageScores(*encode_both(folder, encoder, queries, documents, "Encoding with the first stage"))
 
 

@@ -12,7 +12,7 @@ from tart.retrieval.protocols import Reranker
 from tart.text_format import named_format
 from tart.training.examples import Examples
 from tart.training.full_settings import FullRecipe
-from tart.training.train import Parts, train
+from tart.training.train import Parts, train, weights_checksum
 
 if TYPE_CHECKING:
     from tart.training.development import DevelopmentSearch
@@ -27,7 +27,7 @@ def train_full(
         recipe: how.
         data: a collection, as `berri collect` writes it, or a folder of pairs (`tart.training.pairs`).
         output: the model folder to make. A folder of the same name with a dot before it keeps the checkpoints.
-        overwrite: begin anew, whatever is there.
+        overwrite: take the place of an existing model folder; a run that was begun so and killed goes on all the same.
         verify: check every byte of the collection first.
 
     Returns:
@@ -37,10 +37,11 @@ def train_full(
         ConfigError: a setting that doesn't fit the data or the machine.
         DataError: the collection is damaged or has no examples; a loss that is not a number, with step and examples.
         CheckpointError: the base doesn't fit the recipe.
-        StorageError: the output was made, or begun, with another recipe or collection (the difference is named); the
-            disk is full.
+        StorageError: the output was made, or begun, with another recipe, collection, base or first stage (the
+            difference is named); the disk is full.
     """
-    return train(recipe, data, output, partial(_parts, recipe), {}, overwrite=overwrite, verify=verify)
+    inputs = {"first_stage": weights_checksum(recipe.first_stage)}
+    return train(recipe, data, output, partial(_parts, recipe), inputs, overwrite=overwrite, verify=verify)
 
 
 def _parts(recipe: FullRecipe, examples: Examples, development: DevelopmentSearch | None, world: int) -> Parts:

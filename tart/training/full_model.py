@@ -85,7 +85,7 @@ def build_full(
         if isinstance(reranker, EncT5Reranker) or model.num_labels != 1:
             raise ConfigError(f"model.first_stage_weight: {base} scores by probabilities, which can't be added to")
         model.activation_fn = torch.nn.Identity()
-        reranker.first_stage = FirstStage(first_stage, settings.final_weight)
+        reranker.first_stage = FirstStage(locate(first_stage)[0], settings.final_weight)
     if settings.tokens > longest:
         raise CheckpointError(f"{base}: reads {longest} tokens, model.tokens wants {settings.tokens}")
     freeze(model, settings.freeze)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tart.collection import Query
 from tart.instruction import Instruction
+from tart.models.checkpoint import Family
 from tart.shards import Collection
 from tart.text_format import TextFormat
 from tart.training.full_settings import FullRecipe
@@ -61,20 +62,22 @@ def stored_prompts(text_format: TextFormat) -> dict[str, str]:
     return prompts
 
 
-def model_card(recipe: Any, text_format: TextFormat, facts: Mapping[str, Any], collection: Collection) -> str:
+def model_card(
+    recipe: Any, family: Family, text_format: TextFormat, facts: Mapping[str, Any], collection: Collection
+) -> str:
     """The card of a model.
 
     Args:
         recipe: a DualRecipe, SteadyRecipe or FullRecipe.
+        family: what kind of model it is.
         text_format: of the model.
         facts: what training.json holds: config, history, development, machine, finished, seconds, processes.
         collection: what it was trained on.
     """
-    dual = not isinstance(recipe, FullRecipe)
     parts = [
-        *_head(recipe, dual),
+        *_head(recipe, family),
         f"# {recipe.name}",
-        _use(recipe, text_format, dual),
+        _use(recipe, family, text_format),
         "## Results on the development split",
         _results(facts["development"], chosen="best_step" in facts),
         f"![loss{' and development measures' if 'best_step' in facts else ''} over the steps](curves.png)",
@@ -87,12 +90,13 @@ def model_card(recipe: Any, text_format: TextFormat, facts: Mapping[str, Any], c
     return "\n\n".join(parts) + "\n"
 
 
-def _head(recipe: Any, dual: bool) -> Iterator[str]:
+def _head(recipe: Any, family: Family) -> Iterator[str]:
     """The YAML head; JSON strings and lists are YAML's."""
-    task = "sentence-similarity" if dual else "text-ranking"
-    tags = ["sentence-transformers", task, "information-retrieval", "instructions", "tart"]
+    task = "sentence-similarity" if family == "bi-encoder" else "text-ranking"
+    library = "tart-retrieval" if family == "enc-t5" else "sentence-transformers"
+    tags = [library, task, "information-retrieval", "instructions", "tart"]
     head = {
-        "library_name": "sentence-transformers",
+        "library_name": library,
         "pipeline_tag": task,
         **({"base_model": HUB_IDS[recipe.base]} if recipe.base in HUB_IDS else {}),
         **({"license": recipe.license.lower()} if recipe.license else {}),
@@ -102,27 +106,32 @@ def _head(recipe: Any, dual: bool) -> Iterator[str]:
     yield "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"])
 
 
-def _use(recipe: Any, text_format: TextFormat, dual: bool) -> str:
-    what = "bi-encoder" if dual else "reranker (cross-encoder)"
-    loaded = "SentenceTransformer" if dual else "CrossEncoder"
-    call = (
-        'model.encode_query("Find Python source code that does this [SEP] sort a list")'
-        if dual
-        else 'model.rank("Find Python source code that does this [SEP] sort a list", documents)'
-    )
+def _use(recipe: Any, family: Family, text_format: TextFormat) -> str:
+    what = "bi-encoder" if family == "bi-encoder" else "reranker (cross-encoder)"
+    query = Query("q", "sort a list", Instruction("Find Python source code that does this"))
+    joined = json.dumps(text_format.query_text(query), ensure_ascii=False)
+    if family == "bi-encoder":
+        code = "from sentence_transformers import SentenceTransformer\n\n"
+        code += f'model = SentenceTransformer("FOLDER")\nmodel.encode({joined})'
+    elif family == "cross-encoder":
+        code = "from sentence_transformers import CrossEncoder\n\n"
+        code += f'model = CrossEncoder("FOLDER")\nmodel.rank({joined}, documents)'
+    else:
+        code = 'import tart\n\nreranker = tart.load_reranker("FOLDER")\n'
+        code += f'query = tart.Query("q", "{query.text}", tart.Instruction("Find Python source code that does this"))\n'
+        code += 'reranker.score([(query, tart.Document("d", "def ordered(items): return sorted(items)"))])'
     added = ""
-    if dual and text_format.plain_dims:
+    if text_format.plain_dims:
         added = "\n\nThe last numbers of a vector say which kind of document is wanted. For a query without "
         added += "instruction keep the others alone, of documents too: `truncate_dim` with the `plain_dims` of "
         added += "`tart.json`."
-    if not dual and recipe.model.final_weight:
+    if isinstance(recipe, FullRecipe) and recipe.model.final_weight:
         added = f"\n\nIts score is one part of two: it is meant to be added to {recipe.model.final_weight:g} times the "
         added += f"cosine of `{recipe.first_stage}`, as `tart.load_reranker` does."
     return (
         f"An instruction-aware {what}: it reads what is asked together with a sentence that says what is wanted. "
         f"Instruction and query are joined as its text format `{text_format.name}` says (`tart.json`); documents "
-        f"carry no instruction.\n\n```python\nfrom sentence_transformers import {loaded}\n\n"
-        f'model = {loaded}("FOLDER")\n{call}\n```{added}'
+        f"carry no instruction.\n\n```python\n{code}\n```{added}"
     )
 
 

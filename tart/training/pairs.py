@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
 from tart.collection import Document, Query
 from tart.errors import DataError
 from tart.example import Negative, NegativeKind, TrainingExample
-from tart.files import new_folder, parse_json_object, read_lines, sha256_file
+from tart.files import new_folder, parse_json_object, read_lines, sha256_file, storage_errors
 from tart.instruction import Instruction
 from tart.manifest import NAME, write_manifest
 from tart.models.packaged import cache_folder
@@ -53,7 +55,11 @@ def collection_at(folder: str | Path, *, verify: bool) -> Collection:
     sources = {f"{place.name}/{name}": sha256_file(place / name) for place in places for name in (PAIRS, INSTRUCTIONS)}
     made = cache_folder() / "pairs" / f"{text_hash(*(part for one in sources.items() for part in one)):016x}"
     if not (made / NAME).is_file():
-        _write(made, tasks, sources)
+        with storage_errors(made):
+            made.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(made.with_name(f".{made.name}.wait.lock")):
+                if not (made / NAME).is_file():  # another process of the training may have made it
+                    _write(made, tasks, sources)
     return Collection(made, verify=verify)
 
 

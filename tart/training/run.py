@@ -1,6 +1,6 @@
 """The folders of a training run: what was begun with what, and the finished model.
 
-.output.work/       run.json (recipe and collection), checkpoints, TensorBoard logs: a killed run goes on from here
+.output.work/       run.json (with what it was begun), checkpoints, TensorBoard logs: a killed run goes on from here
 output/             the model folder: appears whole, with recipe.toml, training.json, curves.png and its card
 """
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tart.errors import StorageError
-from tart.files import atomic_write, new_folder, parse_json_object, usable_cores
+from tart.files import atomic_write, new_folder, parse_json_object, refuse_taken, usable_cores
+from tart.models.checkpoint import TART_JSON
 from tart.processor import processor_name
 from tart.shards import Collection
 from tart.training.recipe import differences, recipe_text
@@ -61,17 +62,22 @@ class Run(NamedTuple):
             recipe: its values.
             collection: what it trains on.
             inputs: checksums of whatever else the result depends on.
-            overwrite: begin anew, whatever is there.
+            overwrite: take the place of an existing model folder; of the runs that were begun, only one that was begun
+                so too, with the same settings, goes on.
 
         Raises:
-            StorageError: it was made or begun with other settings; the message names what differs.
+            StorageError: it was made or begun with other settings, and the message names what differs; or it exists and
+                is no trained model.
         """
         output = output.absolute()
         work = output.with_name(f".{output.name}.work")
         facts = {"recipe": recipe, "collection": collection.manifest["sha256"], **inputs, "versions": _versions()}
         config: dict[str, Any] = json.loads(json.dumps(facts))
+        begun = {**config, "overwrite": overwrite}
         if overwrite:
-            shutil.rmtree(work, ignore_errors=True)
+            refuse_taken(output, overwrite, TRAINING_JSON)
+            if not (work / RUN_JSON).is_file() or _read(work / RUN_JSON) != begun:
+                shutil.rmtree(work, ignore_errors=True)
         elif (output / TRAINING_JSON).is_file():
             _refuse_other(output, _read(output / TRAINING_JSON)["config"], config)
             logger.info("%s is there already, made with the same recipe and collection", output)
@@ -79,10 +85,10 @@ class Run(NamedTuple):
         elif output.exists():
             raise StorageError(f"{output}: exists and is no trained model; choose another name")
         elif any(work.glob("checkpoint-*")):  # before the first one there is nothing to lose
-            _refuse_other(work, _read(work / RUN_JSON), config)
+            _refuse_other(work, {**_read(work / RUN_JSON), "overwrite": overwrite}, begun)
         work.mkdir(parents=True, exist_ok=True)
         with atomic_write(work / RUN_JSON) as file:
-            file.write(json.dumps(config, indent=2).encode())
+            file.write(json.dumps(begun, indent=2).encode())
         return cls(output, work, config, collection, overwrite)
 
 
@@ -123,9 +129,9 @@ def finished_run(
         (folder / RECIPE_TOML).write_text(recipe_text(recipe), encoding="utf-8")
         (folder / TRAINING_JSON).write_text(json.dumps(facts, indent=1), encoding="utf-8")
         draw_curves(history, folder / "curves.png")
-        (folder / "README.md").write_text(
-            model_card(recipe, model.text_format, facts, run.collection), encoding="utf-8"
-        )
+        family = _read(folder / TART_JSON)["family"]
+        card = model_card(recipe, family, model.text_format, facts, run.collection)
+        (folder / "README.md").write_text(card, encoding="utf-8")
         if (run.work / "runs").is_dir():
             shutil.copytree(run.work / "runs", folder / "runs")
     shutil.rmtree(run.work)

@@ -39,7 +39,7 @@ def train_steady(
         recipe: how.
         data: a collection, as `berri collect` writes it, or a folder of pairs (`tart.training.pairs`).
         output: the model folder to make. A folder of the same name with a dot before it keeps the checkpoints.
-        overwrite: begin anew, whatever is there.
+        overwrite: take the place of an existing model folder; a run that was begun so and killed goes on all the same.
         verify: check every byte of the collection first.
 
     Returns:
@@ -50,12 +50,14 @@ def train_steady(
         DataError: the collection is damaged or has no examples; the wordings are none, or held out of training; a loss
             that is not a number, with step and examples.
         CheckpointError: the base can't be loaded.
-        StorageError: the output was made, or begun, with another recipe, collection or wordings (the difference is
-            named); the disk is full.
+        StorageError: the output was made, or begun, with another recipe, collection, base or wordings (the difference
+            is named); the disk is full.
     """
-    if not recipe.steady.further:
-        raise ConfigError("steady.further: wanted a file of further wordings, as `berri expand` writes one")
-    inputs = {"wordings": sha256_file(Path(recipe.steady.further)), "base": load_encoder(recipe.base).model_hash}
+    further = Path(recipe.steady.further)
+    if not further.is_file():
+        problem = f"wanted a file of further wordings, as `berri expand` writes one; got {recipe.steady.further!r}"
+        raise ConfigError(f"steady.further: {problem}")
+    inputs = {"wordings": sha256_file(further)}
     return train(recipe, data, output, partial(_parts, recipe), inputs, overwrite=overwrite, verify=verify)
 
 
@@ -112,5 +114,5 @@ def _targets(recipe: SteadyRecipe, batches: SteadyBatches, collection: str) -> T
                 queries[key_of(one, text_format)] = one
             elif one is not None:
                 documents[key_of(one, text_format)] = one
-    folder = cache_folder() / "base-vectors" / collection[:16] / "-".join(map(str, ("steady", recipe.seed, *limits)))
+    folder = cache_folder() / "base-vectors" / collection[:16]
     return Targets(*encode_both(folder, base, queries, documents, "Encoding with the base"), text_format)

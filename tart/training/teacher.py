@@ -55,14 +55,14 @@ def write_teacher_scores(
     import shutil
 
     folder = Path(folder)
-    made_from = text_hash(collection.manifest["sha256"], reranker.name)
+    made_from = text_hash(collection.manifest["sha256"], reranker.name, getattr(reranker, "model_hash", ""))
     parts = folder.with_name(f".{folder.name}.{made_from:016x}.parts")
     names = list(tasks) or list(collection.tasks)
     for task in names:
         path = collection.part("train", task)
         if path is not None and not (parts / f"{task}.parquet").is_file():
             _score_task(parts / f"{task}.parquet", reranker, path, advance)
-    with new_folder(folder, overwrite=overwrite) as staging:
+    with new_folder(folder, overwrite=overwrite, kind=KIND) as staging:
         for task in names:
             if collection.part("train", task) is not None:
                 shutil.copyfile(parts / f"{task}.parquet", staging / f"{task}.parquet")

@@ -7,7 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tart.files import storage_errors
+from tart.errors import ConfigError
+from tart.files import sha256_once, storage_errors
+from tart.models.hub import hub_folder
+from tart.models.registry import locate
+from tart.seeded import text_hash
 from tart.training.examples import Examples
 from tart.training.full_settings import FullRecipe
 from tart.training.pairs import collection_at
@@ -66,14 +70,21 @@ def train(
         output: the model folder to make.
         build: gives the parts, of the examples, the development search (None without development examples) and the
             number of processes; torch's generator is seeded when it is called.
-        inputs: checksums of what the result depends on beside recipe and collection.
-        overwrite: begin anew, whatever is there.
+        inputs: checksums of what the result depends on beside recipe, collection and base.
+        overwrite: take the place of an existing model folder.
         verify: check every byte of the collection first.
 
     Returns:
         The model folder.
+
+    Raises:
+        ConfigError: the base is the folder that is to be made.
     """
+    base = locate(recipe.base)[2]
+    if base is not None and base.resolve() == Path(output).resolve():
+        raise ConfigError(f"base: {recipe.base} is the folder that is to be made; choose another output")
     collection = collection_at(data, verify=verify)
+    inputs = {"base": weights_checksum(recipe.base), **inputs}
     run = Run.begin(Path(output), asdict(recipe), collection, inputs, overwrite=overwrite)
     if run is None:
         return Path(output)
@@ -103,3 +114,15 @@ def train(
             spent |= {"best_step": trainer.state.best_global_step, "best": trainer.state.best_metric}
         finished_run(run, recipe, parts.model, trainer.state.log_history, parts.evaluate(), spent)
     return Path(output)
+
+
+def weights_checksum(name: str) -> str:
+    """What changes with the weights of a model, whatever its kind: a hash over the files that hold them.
+
+    Args:
+        name: short name, folder or hub id.
+    """
+    name, _, folder = locate(name)
+    folder = folder or hub_folder(name)
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".bin", ".pth"))
+    return f"{text_hash(*(sha256_once(path) for path in files)):016x}"

@@ -181,6 +181,7 @@ def test_it_is_trained_and_saved_in_its_own_form(tmp_path: Path, pieces: bytes) 
     pair = (Query("q", "read a file", WISH), Document("d", "some words"))
     assert before.score([pair])[0] != after.score([pair])[0]
     assert json.loads((tmp_path / "trained" / "tart.json").read_text())["family"] == "enc-t5"
+    assert "tart.load_reranker(" in (tmp_path / "trained" / "README.md").read_text()
 
 
 def test_a_plain_t5_gets_a_head(tmp_path: Path, pieces: bytes) -> None:

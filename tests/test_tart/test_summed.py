@@ -82,6 +82,16 @@ def test_scores_that_the_hits_have_are_taken() -> None:
         rerank(run, [READ], documents, summed, "another")
 
 
+def test_a_first_stage_is_the_same_by_every_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "first").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "models" / "first")
+    run, summed = Run({"q": [Hit("c", 1.0)]}, 1), SummedReranker(KeywordReranker(), "../first", 2.0, never)
+    assert rerank(run, [READ], {"c": CODE}, summed, str(tmp_path / "models" / "first"))["q"] == (Hit("c", 5.0),)
+    for other in ("", str(tmp_path / "models")):
+        with pytest.raises(AssertionError, match="loaded"):
+            rerank(run, [READ], {"c": CODE}, summed, other)
+
+
 def test_a_search_encodes_only_what_its_index_does_not_know(toy_searcher: tart.Searcher) -> None:
     encoder = Counting(toy_searcher.encoder.keywords)  # type: ignore[attr-defined]
     summed = SummedReranker(KeywordReranker(), "keywords", 2.0, lambda: encoder)

@@ -149,7 +149,8 @@ def test_text_formats_that_disagree(world: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=problem.format("e5-instruct", "e5-instruct")):
         train(world, tmp_path, base=tmp_path / "dual")
     CrossEncoderReranker(tiny_cross_encoder(), PRESETS["tart-reversed"], "other").save(tmp_path / "full")
-    recipe = read_recipe(FullRecipe, "toy-full", [f"base={json.dumps(str(tmp_path / 'full'))}", "batch_size=8"])
+    names = [f"{key}={json.dumps(str(tmp_path / name))}" for key, name in (("base", "full"), ("first_stage", "dual"))]
+    recipe = read_recipe(FullRecipe, "toy-full", [*names, "batch_size=8"])
     with pytest.raises(CheckpointError, match=problem.format("tart-reversed", "tart-reversed")):
         train_full(recipe, world / "collection", tmp_path / "out")
 

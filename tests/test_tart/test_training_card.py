@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from tart.collection import Query
+from tart.errors import ConfigError
 from tart.instruction import Instruction
 from tart.text_format import PRESETS, TextFormat
 from tart.training.curves import draw_curves, series
+from tart.training.full_settings import FullRecipe
 from tart.training.model_card import KNOWN_TASKS, model_card, stored_prompts
 from tart.training.settings import DualRecipe
 from tart.training.toy import write_toy_world
@@ -64,7 +66,8 @@ def test_the_card_holds_head_data_recipe_and_results(tmp_path: Path) -> None:
         "processes": 1,
         "best_step": 20,
     }
-    card = model_card(DualRecipe("toy-model", license="Apache-2.0"), PRESETS["tart-dual"], facts, toy)
+    recipe = DualRecipe("toy-model", license="Apache-2.0")
+    card = model_card(recipe, "bi-encoder", PRESETS["tart-dual"], facts, toy)
     _, head, body = card.split("---\n", 2)
     assert yaml.safe_load(head) == {
         "library_name": "sentence-transformers",
@@ -82,5 +85,21 @@ def test_the_card_holds_head_data_recipe_and_results(tmp_path: Path) -> None:
     assert 'base = "minilm"' in body and "curves.png" in body
     assert "those of step 20, the best by pooled_own" in body and "helped to choose" in body
     del facts["best_step"]
-    card = model_card(DualRecipe("toy-model"), PRESETS["tart-dual"], facts, toy)
+    card = model_card(DualRecipe("toy-model"), "bi-encoder", PRESETS["tart-dual"], facts, toy)
     assert "![loss over the steps]" in card and "helped to choose" not in card and "the best by" not in card
+
+
+def test_the_cards_example_is_in_the_models_own_format_and_loads_its_folder(tmp_path: Path) -> None:
+    toy = write_toy_world(tmp_path / "toy", train=12, dev=4)
+    machine = {"processor": "A processor", "cores": 2, "gpu": ""}
+    facts = {"config": {"versions": {}}, "history": [], "development": {}, "machine": machine}
+    facts |= {"finished": "2000-01-01", "seconds": 90.0, "processes": 1}
+    dual = model_card(DualRecipe("toy"), "bi-encoder", PRESETS["e5-instruct"], facts, toy)
+    assert r'model.encode("Instruct: Find Python source code that does this\nQuery: sort a list")' in dual
+    cross = model_card(FullRecipe("toy"), "cross-encoder", PRESETS["tart-reversed"], facts, toy)
+    assert 'model.rank("sort a list [SEP] Find Python source code that does this", documents)' in cross
+    own = model_card(FullRecipe("toy"), "enc-t5", PRESETS["tart-full"], facts, toy)
+    assert "CrossEncoder(" not in own and 'library_name: "tart-retrieval"' in own
+    code = own.partition("```python\n")[2].partition("```")[0]
+    with pytest.raises(ConfigError, match="unknown model 'FOLDER'"):  # all else of it runs
+        exec(code, {})

@@ -6,24 +6,27 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tart.collection import Query
-from tart.errors import DataError, StorageError
+from tart.collection import Document, Query
+from tart.errors import ConfigError, DataError, StorageError
 from tart.files import sha256_file
 from tart.instruction import Instruction
 from tart.models.load import load_encoder, load_torch_encoder
+from tart.retrieval.protocols import FloatArray
 from tart.shards import Collection
-from tart.testing import tiny_sentence_transformer
+from tart.testing import KeywordEncoder, tiny_sentence_transformer
+from tart.text_vectors import encode_both
 from tart.training.development import DevelopmentSearch
 from tart.training.dual import train_dual
 from tart.training.dual_model import build_dual
 from tart.training.recipe import read_recipe
+from tart.training.run import Run
 from tart.training.settings import DualRecipe, ModelSettings
 from tart.training.toy import toy_words, write_toy_world
 
@@ -169,6 +172,57 @@ def test_another_recipe_or_collection_is_refused_with_the_difference(
     other = write_toy_world(tmp_path / "other", train=12, dev=4)
     with pytest.raises(StorageError, match=r"collection: '\w+' became '\w+'"):
         train_dual(recipe(world, "loop.steps=250"), other.folder, listening)
+
+
+def test_a_base_that_was_trained_again_is_another(world: Path, tmp_path: Path) -> None:
+    tiny_sentence_transformer(dim=64, words=toy_words()).save(str(tmp_path / "base"))
+    changes = (*SHORT, f"base={json.dumps(str(tmp_path / 'base'))}", "development.every=0")
+    model = train(world, tmp_path / "model", *changes)
+    tiny_sentence_transformer(dim=32, words=toy_words()).save(str(tmp_path / "base"))
+    with pytest.raises(StorageError, match=r"was made otherwise: base: '\w+' became '\w+'"):
+        train(world, model, *changes)
+    with pytest.raises(ConfigError, match=r"base: .*base is the folder that is to be made; choose another output"):
+        train(world, tmp_path / "base", *changes)
+
+
+def test_what_may_not_be_overwritten_is_refused_at_once_and_a_killed_overwriting_goes_on(
+    world: Path, tmp_path: Path
+) -> None:
+    output, collection = tmp_path / "out", Collection(world / "collection")
+
+    def begin(steps: int, *, overwrite: bool = True) -> Path:
+        run = Run.begin(output, {"steps": steps}, collection, {}, overwrite=overwrite)
+        assert run is not None
+        (checkpoint := run.work / "checkpoint-4").mkdir(exist_ok=True)
+        return checkpoint / "kept"
+
+    kept = begin(1, overwrite=False)
+    kept.touch()
+    assert begin(1, overwrite=False).exists() and not begin(1).exists()  # begun without, it isn't what is asked for
+    kept.touch()
+    output.mkdir()
+    (output / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match=r"out: holds no training\.json, so it isn't overwritten"):
+        begin(1)
+    (output / "training.json").write_text("{}")
+    assert begin(1).exists() and not begin(2).exists()
+
+
+def test_runs_with_other_bases_or_texts_do_not_meet_in_the_cache(tmp_path: Path) -> None:
+    """Another run begins and ends between the queries and the documents of this one."""
+    queries, documents = {1: Query("q", "read code"), 2: Query("q", "code")}, {3: Document("d", "code")}
+
+    class Interrupted(KeywordEncoder):
+        def encode_documents(self, texts: Sequence[Document | str]) -> FloatArray:
+            encode_both(tmp_path, KeywordEncoder(["prose", "read", "code"]), queries, documents, "another base")
+            encode_both(tmp_path, KeywordEncoder(self.keywords), {2: queries[2]}, documents, "other texts")
+            return super().encode_documents(texts)
+
+    found, _ = encode_both(tmp_path, Interrupted(["read", "code"]), queries, documents, "this one")
+    np.testing.assert_allclose(found.of([2, 1]), [[0, 1], [0.5**0.5, 0.5**0.5]], atol=1e-3)
+    assert {path.name for path in tmp_path.rglob("*.npy")} == {"hashes.npy", "vectors.npy"}  # no text lies there twice
+    with pytest.raises(DataError, match=rf"{tmp_path}/\w+/queries: a text has no vector; remove this folder"):
+        found.of([4])
 
 
 def test_the_best_checkpoint_is_kept_and_training_stops_where_none_is_better(

@@ -134,6 +134,22 @@ def test_what_adds_to_a_first_stage_comes_out_with_it(
     assert f"10 times the cosine of `{world / 'first'}`" in " ".join(card.split())
 
 
+def test_a_first_stage_is_found_from_everywhere_and_one_that_was_trained_again_is_another(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, changes = tmp_path / "models" / "first", (*SHORT, "first_stage=models/first", "first_stage_weight=5")
+    tiny_sentence_transformer(dim=64, words=toy_words()).save(str(first))
+    monkeypatch.chdir(tmp_path)
+    train(world, tmp_path / "model", *changes)
+    tiny_sentence_transformer(dim=32, words=toy_words()).save(str(first))
+    with pytest.raises(StorageError, match=r"was made otherwise: first_stage: '\w+' became '\w+'"):
+        train(world, tmp_path / "model", *changes)
+    monkeypatch.chdir(world)
+    loaded = load_reranker(tmp_path / "model")
+    assert isinstance(loaded, SummedReranker) and loaded.first_stage == str(first)
+    assert loaded.score([(Query("q", "bad fed"), Document("d", "once bad fed king"))]).shape == (1,)
+
+
 def _train_until_killed(world: Path, output: Path, kill_at: int) -> None:
     """In a process of its own: train, and die at some call."""
     from tart.training import full_trainer, trainer

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
+from typing import Any
 
 import pytest
 
@@ -11,9 +14,11 @@ from tart.collection import Query
 from tart.errors import DataError
 from tart.example import NegativeKind
 from tart.instruction import Instruction
+from tart.manifest import write_manifest
 from tart.models.load import load_encoder
 from tart.shards import SPLITS
 from tart.testing import tiny_sentence_transformer
+from tart.training import pairs as pairs_module
 from tart.training.cli import train_app
 from tart.training.pairs import ONE_IN, RANDOM, collection_at
 
@@ -61,6 +66,21 @@ def test_equal_files_are_the_same_collection_and_other_ones_another(data: Path, 
     (data / "code" / "instructions.txt").write_text("find source code\n")
     assert collection_at(data, verify=True).manifest["sha256"] != first.manifest["sha256"]
     assert collection_at(first.folder, verify=True).manifest == first.manifest  # a collection is taken as it is
+
+
+def test_processes_that_begin_together_make_one_collection(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / "code" / "instructions.txt").write_text("find code that nobody has made a collection of\n")
+    calls = []
+
+    def slow(*arguments: Any) -> Any:
+        calls.append(arguments)
+        sleep(0.3)
+        return write_manifest(*arguments)
+
+    monkeypatch.setattr(pairs_module, "write_manifest", slow)
+    with ThreadPoolExecutor(3) as threads:
+        folders = [threads.submit(collection_at, data, verify=True) for _ in range(3)]
+    assert len({one.result().folder for one in folders}) == 1 == len(calls)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from tart.cli import app
 from tart.errors import ConfigError, DataError
 from tart.testing import tiny_sentence_transformer
 from tart.training.dual import train_dual
@@ -37,6 +39,16 @@ def test_the_projects_recipes_are_read_and_written_back_as_they_are(name: str, t
     found = read_recipe(kind, name)
     (tmp_path / "copy.toml").write_text(recipe_text(found))
     assert read_recipe(kind, tmp_path / "copy.toml") == found
+
+
+def test_the_help_names_all_recipes_of_a_command() -> None:
+    listed: dict[str, list[str]] = {kind: [] for kind in ("dual", *OTHER_KINDS)}
+    for name in recipe_names():
+        kind = name.rpartition("-")[2]
+        listed[kind if kind in OTHER_KINDS else "dual"].append(name)
+    for kind, names in listed.items():
+        shown = " ".join(CliRunner().invoke(app, ["train", kind, "--help"]).stdout.split())
+        assert f"{', '.join(names)}, or a .toml file." in shown, kind
 
 
 def test_changes_take_toml_values_or_bare_words_by_key_or_by_table_and_key(recipe) -> None:

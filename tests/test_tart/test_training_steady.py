@@ -206,6 +206,10 @@ def test_settings_out_of_range_are_refused(world: Path, change: str, problem: st
 def test_what_does_not_fit_is_refused(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"steady\.further: wanted a file"):
         train_steady(recipe(world, 'steady.further=""'), world / "collection", tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"steady\.further: wanted a file of .*; got 'nope\.toml'"):
+        train_steady(recipe(world, "steady.further=nope.toml"), world / "collection", tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"base: .*base is the folder that is to be made"):
+        train_steady(recipe(world, *SHORT), world / "collection", world / "base")
     with pytest.raises(ConfigError, match=r"steady\.foreign: .* has no dimensions for the kind; wanted 0"):
         train_steady(recipe(world, *SHORT, base="tiny"), world / "collection", tmp_path / "model")
     tiny_sentence_transformer(similarity="dot").save(str(world / "dot"))

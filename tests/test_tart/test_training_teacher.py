@@ -67,6 +67,29 @@ def test_a_killed_run_goes_on(toy: Collection, tmp_path: Path) -> None:
     assert parts[0] == parts[1]
 
 
+def test_a_reranker_that_was_trained_again_scores_all_anew(toy: Collection, tmp_path: Path) -> None:
+    class Trained(KeywordReranker):
+        model_hash, dies = "once", True
+
+        def score(self, pairs: Any) -> Any:
+            if self.dies and pairs[0][0].query_id.startswith("toy-title"):
+                raise KeyboardInterrupt
+            return super().score(pairs)
+
+    class Again(Trained):
+        model_hash, dies = "again", False
+
+        def score(self, pairs: Any) -> Any:
+            return -super().score(pairs)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_teacher_scores(tmp_path / "teacher", Trained(), toy)
+    scores = write_teacher_scores(tmp_path / "teacher", Again(), toy)
+    for one in toy.examples("train", next(iter(toy.tasks))):
+        documents = [*one.positives, *(each.document for each in one.negatives)]
+        np.testing.assert_array_equal(scores.of(one.example_id), Again().score([(one.query, d) for d in documents]))
+
+
 def test_what_does_not_fit_is_refused(toy: Collection, tmp_path: Path) -> None:
     scores = write_teacher_scores(tmp_path / "teacher", KeywordReranker(), toy, tasks=["toy-code"])
     with pytest.raises(DataError, match="no scores of example 'toy-title:x'"):
