@@ -163,7 +163,7 @@ def build_paper_pool(
             raise ConfigError(f"X2-Retrieval has no task {name!r}; did you mean {', '.join(near)}?")
     files = {name: _source_files(sources, name) for name in chosen}
     facts: dict[str, Any] = {}
-    with new_folder(output, overwrite=overwrite) as folder:
+    with new_folder(output, overwrite=overwrite, kind=KIND) as folder:
         for name in chosen:
             with progress(f"Building {name}", None) if show_progress else nullcontext(silent) as advance:
                 counts = _build(name, sources, folder / name, seed, drawn, advance)

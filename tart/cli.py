@@ -16,6 +16,7 @@ import typer
 
 from tart.errors import ConfigError, TartError
 from tart.models import DEFAULT_MODEL
+from tart.text_format import PRESETS
 from tart.training.cli import train_app
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ BackendOption = Annotated[str, typer.Option(help="torch; lean: faster on a CPU; 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Take the place of an existing folder.")]
 FormatOption = Annotated[
     str | None,
-    typer.Option("--text-format", help="How instruction and query are joined, if the model's folder doesn't say."),
+    typer.Option(
+        "--text-format",
+        help=f"How instruction and query are joined, if the model's folder doesn't say: {', '.join(PRESETS)}.",
+    ),
 ]
 
 
@@ -161,7 +165,7 @@ def tune_index(
     )
     Console().print(tuning.table())
     print(f"{folder}: {tuning.chosen.summary()}")
-    picture = plot or folder.with_name(f"{folder.name}.tune.png")
+    picture = plot or Path(f"{folder.resolve()}.tune.png")
     try:
         tuning.plot(picture)
     except ConfigError as error:

@@ -117,6 +117,11 @@ def storage_errors(path: str | Path) -> Iterator[None]:
         raise StorageError(f"{path}: the disk is full; what was whole stays, make room and run again") from error
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or the one that it was made from, says that there is no space left."""
+    return any(isinstance(one, OSError) and one.errno in _NO_SPACE for one in (error, error.__cause__))
+
+
 def _tells_of_a_full_disk(error: Exception, path: Path) -> bool:
     """Whether a library's own error means so: safetensors and torch write without Python's files."""
     said = str(error)
@@ -168,7 +173,9 @@ def folder_lock(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "manifest.json") -> Iterator[Path]:
+def new_folder(
+    target: str | Path, *, overwrite: bool = False, marker: str = "manifest.json", kind: str | None = None
+) -> Iterator[Path]:
     """Make a folder that appears under its name only when the block ends well.
 
     The block gets an empty folder under a temporary name beside the target. When it ends, every file in it is flushed
@@ -180,6 +187,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
         overwrite: take the place of an existing folder.
         marker: a file by which a folder of this kind is known: one that holds things and lacks it, perhaps somebody's
             documents, is not overwritten.
+        kind: what the marker, a manifest, must say that the folder is, in whatever version; None: anything.
 
     Raises:
         StorageError: if the target exists and `overwrite` is not given, another process is making the same folder, the
@@ -189,7 +197,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with folder_lock(target):
-            _refuse_taken(target, overwrite, marker)
+            refuse_taken(target, overwrite, marker, kind)
             for stale in target.parent.glob(f".{glob_escape(target.name)}.{'[0-9a-f]' * 32}.new"):  # of killed builds
                 shutil.rmtree(stale)
             staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.new")
@@ -199,7 +207,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
                 for path in sorted(staging.rglob("*"), reverse=True):
                     _sync(path)
                 _sync(staging)
-                _refuse_taken(target, overwrite, marker)  # somebody may have put things there in the meantime
+                refuse_taken(target, overwrite, marker, kind)  # somebody may have put things there in the meantime
                 if target.exists():
                     _exchange(staging, target)
                 else:
@@ -209,13 +217,23 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "ma
                 shutil.rmtree(staging, ignore_errors=True)
 
 
-def _refuse_taken(target: Path, overwrite: bool, marker: str) -> None:
+def refuse_taken(target: Path, overwrite: bool, marker: str, kind: str | None = None) -> None:
+    """Refuse what `new_folder` would, before the work is done whose result is to stand there.
+
+    Raises:
+        StorageError: it is a file, exists and isn't to be overwritten, or holds things and lacks the marker,
+            or the marker tells of another kind.
+    """
     if target.is_file():
         raise StorageError(f"{target}: is a file, wanted a folder; choose another name")
     if target.exists() and not overwrite:
         raise StorageError(f"{target}: exists already; choose another name, or overwrite it (--overwrite)")
     if target.exists() and any(target.iterdir()) and not (target / marker).is_file():
         raise StorageError(f"{target}: holds no {marker}, so it isn't overwritten; choose another name")
+    if kind is not None and (target / marker).is_file():
+        family = kind.split("/")[0]
+        if f'"kind": "{family}/'.encode() not in (target / marker).read_bytes():
+            raise StorageError(f"{target}: is no {family} folder, so it isn't overwritten; choose another name")
 
 
 def glob_escape(name: str) -> str:

@@ -107,6 +107,12 @@ class TextFormat:
         body = f"{document.title} {document.text}" if document.title else document.text
         return before + _encodable(body) + after
 
+    def differences(self, other: TextFormat) -> str:
+        """The names of the fields in which another format differs."""
+        return ", ".join(
+            field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, JSON-able."""
         return asdict(self)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from tart.collection import Document
 from tart.demo.stdlib_corpus import KINDS, Kind, kind_of, stdlib_documents
-from tart.errors import DataError, IndexMismatch
+from tart.errors import DataError, IndexMismatch, StorageError
+from tart.index.documents import DocumentStore
+from tart.manifest import NAME
 from tart.models import DEFAULT_MODEL
 from tart.models.backend import Backend
 from tart.models.load import load_encoder
@@ -56,9 +58,13 @@ def run_demo(
         stock: another one, with which the first is compared at the end; None: with none.
         backend: what `load_encoder` takes.
         console: where to print; None: stdout.
+
+    Raises:
+        StorageError: if the folder holds something else.
     """
     from rich.console import Console
 
+    folder = folder.resolve()
     console, log = console or Console(), Console(stderr=True)
     documents = list(stdlib_documents())
     counts = {kind: sum(kind_of(document.doc_id) == kind for document in documents) for kind in KINDS}
@@ -83,16 +89,27 @@ def run_demo(
 
 def _open_or_build(folder: Path, encoder: Encoder, documents: list[Document], log: Console) -> Searcher:
     """The index of these documents by this model: the one in the folder if it is that, else a new one."""
-    if folder.exists():
+    if (folder / NAME).is_file():
+        told = f"{folder}: holds another library"
         try:
             searcher = Searcher.open(folder, encoder)
             if list(searcher.documents.in_order()) == documents:
                 log.print(f"{folder}: reused", highlight=False)
                 return searcher
-            log.print(f"{folder}: holds another library; made anew", highlight=False)
         except (DataError, IndexMismatch) as error:
-            log.print(f"{error}; made anew", highlight=False, markup=False)
+            told = str(error)
+        if not _is_demo(folder):
+            raise StorageError(f"{told}; it isn't overwritten, as it is none of the demo: choose another --output")
+        log.print(f"{told}; made anew", highlight=False, markup=False)
     return Searcher.build(documents, encoder, folder, overwrite=True, show_progress=True)
+
+
+def _is_demo(folder: Path) -> bool:
+    """Whether a folder is an index that the demo made, of whatever Python and by whatever model."""
+    try:
+        return {doc_id.partition(":")[0] for doc_id in DocumentStore(folder)} == {"code", "docs", "topic"}
+    except DataError:
+        return False
 
 
 def kind_shares(hits: Sequence[SearchHit]) -> dict[Kind, float]:

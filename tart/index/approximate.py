@@ -58,7 +58,7 @@ class Setting:
         """The same as faiss's search parameters for an index, None if its kind has none."""
         faiss = load_faiss()
 
-        inner = _inner(index)
+        inner = inner_index(index)
         given = None
         if isinstance(inner, faiss.IndexIVF) and self.nprobe is not None:
             given = faiss.SearchParametersIVF(nprobe=self.nprobe)
@@ -74,7 +74,7 @@ def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rpartition("Error: ")[2]
 
 
-def _inner(index: Any) -> Any:
+def inner_index(index: Any) -> Any:
     """An index without what transforms its vectors first."""
     faiss = load_faiss()
 
@@ -94,7 +94,7 @@ def new_index(factory: str, dim: int) -> Any:
     except (RuntimeError, AssertionError) as error:
         told = f"{factory!r} is no index for {dim} dimensions ({_reason(error)}); wanted such as {EXAMPLES}"
         raise ConfigError(told) from None
-    inner = _inner(index)
+    inner = inner_index(index)
     if isinstance(inner, faiss.IndexFlat):
         raise ConfigError(f"{factory!r} is the exact search, which every index has; wanted such as {EXAMPLES}")
     if isinstance(inner, faiss.IndexRefine | faiss.IndexIDMap) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
@@ -117,7 +117,7 @@ def build_approximate(vectors: FloatArray, factory: str, advance: Advance = sile
 
     rows, dim = vectors.shape
     index = new_index(factory, dim)
-    inner = _inner(index)
+    inner = inner_index(index)
     if isinstance(inner, faiss.IndexIVF):
         inner.cp.min_points_per_centroid = 1  # it warns on stderr of fewer than 39; recall is measured, not foretold
     lists = inner.nlist if isinstance(inner, faiss.IndexIVF) else 0

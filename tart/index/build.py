@@ -8,8 +8,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tart.collection import Document
-from tart.errors import DataError
-from tart.files import new_folder
+from tart.errors import DataError, StorageError
+from tart.files import folder_lock, is_disk_full, new_folder
 from tart.index.chunks import kept_vectors
 from tart.index.dense import VECTORS, VectorWriter
 from tart.index.documents import DocumentStore, load_array, write_documents
@@ -34,7 +34,7 @@ CHUNK = 2048  # documents in memory at once; what a kill can cost
 
 logger = logging.getLogger(__name__)
 
-Documents = str | os.PathLike[str] | Iterable[Document | str]
+Documents = str | os.PathLike[str] | Iterable[Document | str] | Mapping[str, Document | str]
 
 
 def build_index(
@@ -43,7 +43,8 @@ def build_index(
     """Encode documents and write an index folder; the log's last line tells how fast.
 
     Args:
-        documents: a path that `read_documents` takes, documents, or plain strings (whose ids are then "0", "1", ...).
+        documents: a path that `read_documents` takes, documents, or plain strings (whose ids are then "0", "1", ...);
+            or a mapping to either, such as a `Corpus` (its keys are the ids of plain strings).
         encoder: makes the vectors.
         output: the folder to make. It appears when it is whole. A build that is killed leaves, in hidden folders beside
             it, what it has encoded: the next one goes on from there where encoder and documents are the same.
@@ -57,18 +58,20 @@ def build_index(
     started = time.perf_counter()
     target = Path(output).resolve()
     chunks = target.with_name(f".{target.name}.chunks")
-    with new_folder(output, overwrite=overwrite) as folder:
+    with new_folder(output, overwrite=overwrite, kind=KIND) as folder:
         write_documents(folder, _checked(documents))  # all of them first: a bad line shows before the slow part
         store = DocumentStore(folder)
         write_bm25(folder, store.in_order())
         try:
             counts, encoding = _write_vectors(folder, store, encoder, chunks, show_progress)
-        except OSError:
-            shutil.rmtree(chunks, ignore_errors=True)  # what fills the disk doesn't stay
+            rounding = write_rounded(folder, load_array(folder / VECTORS))
+            write_manifest(folder, KIND, {**counts, **_facts(encoder), "rounding": rounding})
+        except OSError as error:
+            if is_disk_full(error):
+                shutil.rmtree(chunks, ignore_errors=True)  # what fills the disk doesn't stay
             raise
-        rounding = write_rounded(folder, load_array(folder / VECTORS))
-        write_manifest(folder, KIND, {**counts, **_facts(encoder), "rounding": rounding})
-    shutil.rmtree(chunks, ignore_errors=True)
+    with suppress(StorageError), folder_lock(target):  # if somebody builds it anew already, the chunks are theirs
+        shutil.rmtree(chunks, ignore_errors=True)
     seconds = time.perf_counter() - started
     outside = f"{1 - encoding / seconds:.0%} of them outside the model"
     logger.info(
@@ -131,12 +134,12 @@ def _checked(documents: Documents) -> Iterator[Document]:
         yield from read_documents(documents)
         return
     seen: set[str] = set()
-    for number, given in enumerate(documents):
-        document = Document(str(number), given) if isinstance(given, str) else given
+    for name, given in documents.items() if isinstance(documents, Mapping) else enumerate(documents):
+        document = Document(str(name), given) if isinstance(given, str) else given
         if not isinstance(document, Document):
-            raise DataError(f"document {number}: wanted a tart.Document or a string, got {type(document).__name__}")
+            raise DataError(f"document {name}: wanted a tart.Document or a string, got {type(document).__name__}")
         if document.doc_id in seen:
-            raise DataError(f"document {number}: the id {document.doc_id!r} comes twice", field="doc_id")
+            raise DataError(f"document {name}: the id {document.doc_id!r} comes twice", field="doc_id")
         seen.add(document.doc_id)
         yield document
     if not seen:

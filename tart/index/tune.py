@@ -20,6 +20,7 @@ from tart.index.approximate import (
     ApproximateIndex,
     Setting,
     build_approximate,
+    inner_index,
     new_index,
     size_in_memory,
     write_approximate,
@@ -177,7 +178,7 @@ def try_settings(
 def _efforts(index: Any, factory: str, oversample: int) -> Iterator[Setting]:
     faiss = load_faiss()
 
-    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    inner = inner_index(index)
     if isinstance(inner, faiss.IndexIVF):
         for power in range(int(math.log2(inner.nlist)) + 1):
             yield Setting(factory, oversample, nprobe=2**power)

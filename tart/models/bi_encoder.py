@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,7 @@ import numpy as np
 
 from tart.errors import CheckpointError
 from tart.models.batches import NO_LIMIT, Budget, run_in_batches
-from tart.models.checkpoint import TART_JSON, state_hash, write_tart_json
+from tart.models.checkpoint import TART_JSON, backend_tokenizer, state_hash, uncut_tokenizer, write_tart_json
 from tart.models.text_encoder import TextEncoder
 from tart.retrieval.protocols import FloatArray
 from tart.text_format import TextFormat
@@ -20,6 +21,7 @@ from tart.text_format import TextFormat
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 1 << 16}  # what fits a core's cache; what fills a large card
 _BYTES_PER_TOKEN = 3  # fewer than most tokenizers need, so that a batch is rather too small
@@ -30,7 +32,7 @@ class BiEncoder(TextEncoder):
 
     Vectors are those of plain sentence-transformers for the joined texts: `text_format` decides what is joined, and
     `similarity` whether an index normalises them. Texts of like length go together, and the next batch is tokenised
-    and sent to the device while one is computed.
+    and sent to the device while one is computed. Any number of threads may use one.
 
     Args:
         model: a loaded `SentenceTransformer`; its similarity must be cosine or dot product.
@@ -57,6 +59,7 @@ class BiEncoder(TextEncoder):
         precision = precision or _precision_of(model.device)
         super().__init__(text_format, name, model.similarity_fn_name, f"torch {precision}")
         self.model = model
+        self._tokenising = threading.Lock()  # where to cut is a setting of the model's tokenizer
         self._budget = Budget(batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cpu"]))
 
     @property
@@ -82,7 +85,7 @@ class BiEncoder(TextEncoder):
 
     def tokenizer_facts(self) -> dict[str, Any]:
         """The tokenizer as the `tokenizers` package writes it, without the state of the last call."""
-        facts: dict[str, Any] = json.loads(self.model.tokenizer.backend_tokenizer.to_str())
+        facts: dict[str, Any] = json.loads(backend_tokenizer(self.model.tokenizer).to_str())
         facts.pop("truncation"), facts.pop("padding")
         return facts
 
@@ -108,7 +111,9 @@ class BiEncoder(TextEncoder):
 
         def prepare(rows: list[int]) -> dict[str, Any]:
             # Never a default prompt of the model: the text format is the only joiner.
-            features = model.preprocess([texts[row] for row in rows], prompt=prompt or None, processing_kwargs=settings)
+            batch = [texts[row] for row in rows]
+            with self._tokenising:
+                features = model.preprocess(batch, prompt=prompt or None, processing_kwargs=settings)
             return {key: _sent(value, device) for key, value in features.items()}
 
         def run(features: dict[str, Any]) -> torch.Tensor:
@@ -124,8 +129,11 @@ class BiEncoder(TextEncoder):
         return found
 
     def _tokenize(self, texts: list[str]) -> list[list[tuple[int, int]]]:
-        encoded = self.model.tokenizer(texts, truncation=False, return_offsets_mapping=True, verbose=False)
-        return list(encoded["offset_mapping"])
+        return [one.offsets for one in self._uncut_tokenizer.encode_batch(texts)]
+
+    @cached_property
+    def _uncut_tokenizer(self) -> Tokenizer:
+        return uncut_tokenizer(self.model.tokenizer)
 
 
 def _precision_of(device: torch.device) -> Literal["float32", "bfloat16"]:

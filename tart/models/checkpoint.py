@@ -16,6 +16,7 @@ from tart.text_format import TextFormat
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
 
 TART_JSON = "tart.json"
 
@@ -111,6 +112,22 @@ def state_hash(module: torch.nn.Module) -> str:
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
     return digest.hexdigest()
+
+
+def backend_tokenizer(tokenizer: Any) -> Tokenizer:
+    """What a tokenizer of transformers wraps; one of the `tokenizers` package, as static embeddings have, itself."""
+    found: Tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    return found
+
+
+def uncut_tokenizer(tokenizer: Any) -> Tokenizer:
+    """A copy that neither cuts nor fills up: these are settings, which threads would share with the original."""
+    from tokenizers import Tokenizer
+
+    copied: Tokenizer = Tokenizer.from_str(backend_tokenizer(tokenizer).to_str())
+    copied.no_truncation()
+    copied.no_padding()
+    return copied
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:

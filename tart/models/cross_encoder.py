@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from tart.collection import Document, Query
 from tart.errors import CheckpointError
 from tart.models.batches import NO_LIMIT, is_out_of_memory
-from tart.models.checkpoint import TART_JSON, FirstStage, state_hash, write_tart_json
+from tart.models.checkpoint import TART_JSON, FirstStage, state_hash, uncut_tokenizer, write_tart_json
 from tart.models.pair_reranker import PairReranker, TokenEnds
 from tart.retrieval.protocols import FloatArray
 from tart.text_format import TextFormat
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class CrossEncoderReranker(PairReranker):
-    """Scores pairs with a `CrossEncoder`, on torch. See `PairReranker` for what is cut.
+    """Scores pairs with a `CrossEncoder`, on torch. See `PairReranker` for what is cut. Threads take turns.
 
     Scores are those of plain `CrossEncoder.predict` for the joined texts: with one label after the model's own
     activation, with two as the softmax probability of the second one, "relevant".
@@ -57,6 +58,7 @@ class CrossEncoderReranker(PairReranker):
         special = model.tokenizer.num_special_tokens_to_add(pair=True)
         super().__init__(text_format, name, "torch float32", (model.max_seq_length or NO_LIMIT) - special)
         self.model, self.first_stage, self.batch_size = model, first_stage, batch_size
+        self._predicting = threading.Lock()  # where to cut is a setting of the model's tokenizer
         self._token_ends_of = token_ends_of(model.tokenizer)
 
     @classmethod
@@ -95,14 +97,16 @@ class CrossEncoderReranker(PairReranker):
         two_labels = self.model.num_labels == 2
         while True:
             try:
-                found = self.model.predict(
-                    pairs,
-                    prompt="",  # never a default prompt of the model: the text format is the only joiner
-                    batch_size=self.batch_size,
-                    show_progress_bar=False,
-                    activation_fn=torch.nn.Identity() if two_labels else None,  # a stored one would precede the softmax
-                    apply_softmax=two_labels,
-                )
+                with self._predicting:
+                    found = self.model.predict(
+                        pairs,
+                        prompt="",  # never a default prompt of the model: the text format is the only joiner
+                        batch_size=self.batch_size,
+                        show_progress_bar=False,
+                        # A stored activation would precede the softmax.
+                        activation_fn=torch.nn.Identity() if two_labels else None,
+                        apply_softmax=two_labels,
+                    )
                 break
             except (RuntimeError, MemoryError) as error:
                 if self.batch_size == 1 or not is_out_of_memory(error):
@@ -136,12 +140,10 @@ class CrossEncoderReranker(PairReranker):
 
 def token_ends_of(tokenizer: PreTrainedTokenizerBase) -> TokenEnds:
     """Where the tokens of a text end, told by a tokenizer of transformers; a query comes with each of its documents."""
+    uncut = uncut_tokenizer(tokenizer)
 
     @lru_cache(maxsize=1024)
     def token_ends(text: str) -> list[int]:
-        encoded = tokenizer(
-            text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
-        )
-        return [end for _, end in encoded["offset_mapping"]]
+        return [end for _, end in uncut.encode(text, add_special_tokens=False).offsets]
 
     return token_ends

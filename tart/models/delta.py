@@ -1,7 +1,7 @@
 """Small packages of trained models: what differs from a base that is installed anyway, in eight bits a weight.
 
     packed/
-        packed.json             name of the base, sha256 of the weights when put together
+        packed.json             names of the weights, and their sha256 when put together
         weights.safetensors.xz  differences as int8 with a scale for each row; new weights as they are
         files/                  everything else of the model folder, as it is
 
@@ -36,14 +36,13 @@ _LOGS = "runs/"  # TensorBoard's
 _FROM_BASE = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 
 
-def pack_model(trained: Path, base: Path, target: Path, *, base_name: str, overwrite: bool = False) -> None:
+def pack_model(trained: Path, base: Path, target: Path, *, overwrite: bool = False) -> None:
     """Write the package of a trained model.
 
     Args:
         trained: a plain sentence-transformers folder.
         base: the folder that it was trained from.
         target: the package to make.
-        base_name: the name by which the base is found again.
         overwrite: take the place of an existing package.
 
     Raises:
@@ -55,7 +54,7 @@ def pack_model(trained: Path, base: Path, target: Path, *, base_name: str, overw
         old = _of_base(_read(base / file), name) if (base / file).is_file() else None
         differences.update(_difference(f"{file}:{name}", weight, old))
     keys = [f"{file}:{name}" for file, name, _ in _weights(trained)]
-    facts = {"base": base_name, "weights": keys, "sha256": _digest(_together(keys, differences, base))}
+    facts = {"weights": keys, "sha256": _digest(_together(keys, differences, base))}
     with new_folder(target, overwrite=overwrite, marker=PACKED) as folder:
         with atomic_write(folder / WEIGHTS) as out:
             out.write(lzma.compress(safetensors.numpy.save(differences), preset=9 | lzma.PRESET_EXTREME))

@@ -14,12 +14,16 @@ from tart.models.backend import NEEDS
 from tart.models.bi_encoder import BiEncoder
 from tart.models.checkpoint import TART_JSON
 from tart.models.cross_encoder import CrossEncoderReranker
+from tart.models.hub import hub_folder
 from tart.models.lean_form import FOLDER, NoLeanForm, form_key, write_form
 from tart.models.load import load_torch_encoder, load_torch_reranker, model_family
+from tart.models.registry import locate
 from tart.text_format import TextFormat
 
 if TYPE_CHECKING:
     from tart.models.enc_t5 import EncT5Reranker
+
+CURVES = "curves.png"  # which the card of a trained model shows
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +55,23 @@ def export_model(
     model = load(source, text_format=text_format, device="cpu")
     with new_folder(Path(output), overwrite=overwrite, marker=TART_JSON) as folder:
         model.save(folder)
+        name, _, origin = locate(source)
+        _complete_card(folder, origin or hub_folder(name))
         try:
             _write_lean(model, folder)
         except NoLeanForm as error:
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
             logger.warning("%s: no lean form: %s", os.fspath(source), error)
+
+
+def _complete_card(folder: Path, origin: Path) -> None:
+    """Bring the picture that the card shows, or leave out the line that shows it."""
+    card = folder / "README.md"
+    if (origin / CURVES).is_file():
+        shutil.copyfile(origin / CURVES, folder / CURVES)
+    elif card.is_file():
+        lines = card.read_text(encoding="utf-8").splitlines(keepends=True)
+        card.write_text("".join(line for line in lines if f"({CURVES})" not in line), encoding="utf-8")
 
 
 def _write_lean(model: BiEncoder | CrossEncoderReranker | EncT5Reranker, folder: Path) -> None:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 
+class OtherFormat(CheckpointError):
+    """A model's folder states its text format, and another one was asked for."""
+
+
 def load_encoder(
     name: str | os.PathLike[str],
     *,
@@ -206,10 +210,10 @@ def _find(
     name, spec, folder = locate(name)
     folder = folder or hub_folder(name)
     stored = read_tart_json(folder)
-    if stored and asked not in (None, stored.text_format):
-        raise CheckpointError(
-            f"{name}: was trained with the text format {stored.text_format.name!r}, asked for was "
-            f"{asked.name if asked else None!r}; leave text_format out to take the model's own"
+    if stored and asked is not None and asked != stored.text_format:
+        raise OtherFormat(
+            f"{name}: was trained with the text format {stored.text_format.name!r}, asked for was {asked.name!r}, "
+            f"which differs in {stored.text_format.differences(asked)}; leave text_format out to take the model's own"
         )
     text_format = stored.text_format if stored else asked or (PRESETS[spec.text_format] if spec else None)
     if text_format is None and (folder / OLD_CHECKPOINT).is_file():

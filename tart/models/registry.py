@@ -9,16 +9,13 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tart.errors import ConfigError
 from tart.models import DEFAULT_MODEL, packaged
 from tart.models.checkpoint import Family, read_tart_json
 from tart.retrieval.protocols import Similarity
 from tart.text_format import PRESETS
-
-if TYPE_CHECKING:
-    pass
 
 
 class ModelSpec(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from tart.errors import DataError
+from tart.files import storage_errors
 from tart.manifest import read_manifest, verify_parts
 from tart.models.delta import KIND, pack_model, package_hash, put_together
 from tart.models.packaged import cache_folder, minilm
@@ -25,21 +26,29 @@ def shipped_model(name: str) -> Path:
 
     Raises:
         CheckpointError: the package or its base is damaged.
-        StorageError: the disk is full.
+        StorageError: the disk is full, or the cache folder can't be written.
     """
     packed = SHIPPED / name
     folder = cache_folder() / f"{name}-{package_hash(packed)[:12]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.wait.lock")):
-        if folder.is_dir():
-            try:
-                verify_parts(folder, read_manifest(folder, KIND))
-            except DataError as error:
-                logger.warning("%s; it is put together anew", error)
-                shutil.rmtree(folder)
-        if not folder.is_dir():
-            put_together(packed, minilm(), folder)
+    if _is_whole(folder):  # before anything is written: a finished cache may be read-only
+        return folder
+    with storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.wait.lock")):
+            if not _is_whole(folder):  # another process may have finished it while we waited
+                if folder.is_dir():
+                    logger.warning("%s: damaged; it is put together anew", folder)
+                    shutil.rmtree(folder)
+                put_together(packed, minilm(), folder)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify_parts(folder, read_manifest(folder, KIND))
+    except (DataError, FileNotFoundError):  # another process may be taking a damaged one away
+        return False
+    return True
 
 
 def ship(trained: Path) -> Path:
@@ -56,5 +65,5 @@ def ship(trained: Path) -> Path:
         StorageError: the disk is full.
     """
     packed = SHIPPED / trained.name
-    pack_model(trained, minilm(), packed, base_name="minilm", overwrite=packed.exists())
+    pack_model(trained, minilm(), packed, overwrite=packed.exists())
     return packed

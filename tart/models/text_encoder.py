@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -81,8 +81,8 @@ class TextEncoder(ABC):
             vectors[rows] = self._encode(["".join(parts[row][1:]) for row in rows], limit, prompt=prompt)
         return vectors
 
-    def encode_documents(self, documents: Sequence[Document | str]) -> FloatArray:
-        """Encode documents; plain strings work too.
+    def encode_documents(self, documents: Sequence[Document | str] | Mapping[str, Document | str]) -> FloatArray:
+        """Encode documents; plain strings work too, and so does a mapping to either, such as a `Corpus`.
 
         Equal texts get equal vectors, to the last bit, wherever they stand.
 
@@ -92,7 +92,7 @@ class TextEncoder(ABC):
         Returns:
             float32, shape (len(documents), dim), in the order given, as the model puts them out.
         """
-        texts = [self.text_format.document_text(_as_document(document)) for document in documents]
+        texts = self._document_texts(documents)
         limit = self._document_limit
         if self._pools_prompt:
             return self._encode(texts, limit)
@@ -107,10 +107,9 @@ class TextEncoder(ABC):
                 read[row] = read[row]._replace(text="".join(self._fitting_parts(query)))
         return read
 
-    def read_documents(self, documents: Sequence[Document | str]) -> list[EncodedText]:
+    def read_documents(self, documents: Sequence[Document | str] | Mapping[str, Document | str]) -> list[EncodedText]:
         """What the model reads of each document."""
-        texts = [self.text_format.document_text(_as_document(document)) for document in documents]
-        return self._read(texts, self._document_limit)
+        return self._read(self._document_texts(documents), self._document_limit)
 
     @property
     def _query_limit(self) -> int:
@@ -119,6 +118,10 @@ class TextEncoder(ABC):
     @property
     def _document_limit(self) -> int:
         return self._limit(self.text_format.max_document_tokens)
+
+    def _document_texts(self, documents: Sequence[Document | str] | Mapping[str, Document | str]) -> list[str]:
+        given = documents.values() if isinstance(documents, Mapping) else documents
+        return [self.text_format.document_text(_as_document(document)) for document in given]
 
     def _limit(self, wanted: int | None) -> int:
         return self.max_tokens if wanted is None else min(wanted, self.max_tokens)
@@ -147,7 +150,7 @@ class TextEncoder(ABC):
         found = []
         for text, offsets in zip(texts, self._tokenize(texts) if texts else [], strict=True):
             cut = max(len(offsets) - limit, 0)
-            closing = 1 if offsets[-1][0] == offsets[-1][1] else 0  # the special token at the end stays
+            closing = 1 if offsets and offsets[-1][0] == offsets[-1][1] else 0  # the special token at the end stays
             read = text[: offsets[limit - closing - 1][1]] if cut else text
             found.append(EncodedText(read, len(offsets) - cut, cut))
         return found

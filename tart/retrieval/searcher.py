@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from tart.collection import Query
-from tart.errors import ConfigError, IndexMismatch
+from tart.errors import ConfigError, DataError, IndexMismatch, StorageError
 from tart.index.approximate import ApproximateIndex
 from tart.index.build import KIND, Documents, build_index
 from tart.index.dense import DenseIndex
 from tart.index.documents import DocumentStore
-from tart.index.sparse import SparseIndex
+from tart.index.sparse import FOLDER, SparseIndex
 from tart.instruction import Instruction
-from tart.manifest import read_manifest
+from tart.manifest import NAME, read_manifest
 from tart.models import DEFAULT_MODEL
 from tart.models.backend import ALIKE, Backend, backend_for
-from tart.models.load import load_encoder, load_reranker
+from tart.models.load import OtherFormat, load_encoder, load_reranker
 from tart.retrieval.fusion import Fusion, ReciprocalRankFusion
 from tart.retrieval.protocols import Encoder, Reranker
 from tart.retrieval.result import SearchHit, SearchResult, Stage
@@ -48,19 +49,37 @@ class Searcher:
 
     def __init__(self, folder: str | Path, encoder: Encoder) -> None:
         self.folder, self.encoder = Path(folder), encoder
-        self.manifest: dict[str, Any] = read_manifest(self.folder, KIND)
-        _check_fit(self.folder, self.manifest, encoder)
-        self.documents = DocumentStore(self.folder)
-        exact = DenseIndex.open(self.folder, encoder.similarity, self.manifest.get("rounding"))
-        approximate = ApproximateIndex.open(self.folder, self.manifest, exact)
-        self.dense = DenseRetriever(encoder, exact, self.documents, approximate)
         self._rerankers: dict[str, Reranker] = {}
         self._backend: Backend = "auto"
+        self._open_parts()
+
+    def _open_parts(self) -> None:
+        """Open what every search needs; anew if another index takes its place in the meantime."""
+        written = _written(self.folder)
+        try:
+            self.manifest: dict[str, Any] = read_manifest(self.folder, KIND)
+            _check_fit(self.folder, self.manifest, self.encoder)
+            self.documents = DocumentStore(self.folder)
+            exact = DenseIndex.open(self.folder, self.encoder.similarity, self.manifest.get("rounding"))
+            approximate = ApproximateIndex.open(self.folder, self.manifest, exact)
+            self.dense = DenseRetriever(self.encoder, exact, self.documents, approximate)
+        except (DataError, OSError):
+            if _written(self.folder) == written:
+                raise
+        if _written(self.folder) != written:
+            self._open_parts()
 
     @cached_property
     def sparse(self) -> SparseRetriever:
-        """BM25, opened when it is first asked: a search by vectors alone doesn't wait for it."""
-        return SparseRetriever(SparseIndex(self.folder), self.documents)
+        """BM25, opened when it is first asked: a search by vectors alone doesn't wait for it.
+
+        Raises:
+            StorageError: if another index has taken the folder's place since this one was opened.
+        """
+        sparse = SparseRetriever(SparseIndex(self.folder), self.documents)
+        if _sparse_parts(read_manifest(self.folder, KIND)) != _sparse_parts(self.manifest):
+            raise StorageError(f"{self.folder}: was built anew since it was opened; open it again")
+        return sparse
 
     @classmethod
     def build(
@@ -113,10 +132,7 @@ class Searcher:
             IndexMismatch: if the model has changed since, or the encoder is another one.
         """
         if encoder is None:
-            manifest = read_manifest(Path(folder), KIND)
-            text_format = TextFormat.from_dict(manifest["text_format"])
-            chosen = backend_for(manifest.get("backend"), backend)
-            encoder = load_encoder(manifest["model"]["name"], text_format=text_format, backend=chosen)
+            encoder = encoder_of(Path(folder), read_manifest(Path(folder), KIND), backend)
         searcher = cls(Path(folder), encoder)
         searcher._backend = backend
         return searcher
@@ -246,6 +262,31 @@ class Searcher:
         return self._rerankers[name]
 
 
+def encoder_of(folder: Path, manifest: dict[str, Any], backend: Backend) -> Encoder:
+    """Load the model that made an index.
+
+    Raises:
+        IndexMismatch: if the model has another text format since.
+    """
+    text_format = TextFormat.from_dict(manifest["text_format"])
+    chosen = backend_for(manifest.get("backend"), backend)
+    try:
+        return load_encoder(manifest["model"]["name"], text_format=text_format, backend=chosen)
+    except OtherFormat as error:
+        raise IndexMismatch(f"{folder}: its model has changed since; build it again ({error})") from None
+
+
+def _written(folder: Path) -> bytes:
+    """What the manifest of a folder says now; nothing if it can't be read, of which `read_manifest` tells."""
+    with suppress(OSError):
+        return (folder / NAME).read_bytes()
+    return b""
+
+
+def _sparse_parts(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {name: facts for name, facts in manifest["parts"].items() if name.startswith(f"{FOLDER}/")}
+
+
 def _places(run: Run) -> dict[str, dict[str, Stage]]:
     return {qid: {hit.doc_id: Stage(rank, hit.score) for rank, hit in enumerate(run[qid], 1)} for qid in run}
 
@@ -267,7 +308,7 @@ def _check_fit(folder: Path, manifest: dict[str, Any], encoder: Encoder) -> None
     if stored != encoder.text_format:
         raise IndexMismatch(
             f"{folder}: was made with the text format {stored.name!r}, opened with {encoder.text_format.name!r}; "
-            "the two must be equal in every field"
+            f"the two must be equal in every field, and differ in {stored.differences(encoder.text_format)}"
         )
 
 

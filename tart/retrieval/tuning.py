@@ -16,11 +16,10 @@ from tart.index.build import KIND
 from tart.index.dense import DenseIndex
 from tart.index.tune import Asked, Trial, choose, default_factories, held_out, save_setting, try_settings
 from tart.manifest import read_manifest
-from tart.models.backend import Backend, backend_for
-from tart.models.load import load_encoder
+from tart.models.backend import Backend
 from tart.progress import progress, silent
 from tart.retrieval.protocols import Encoder
-from tart.text_format import TextFormat
+from tart.retrieval.searcher import encoder_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -128,6 +127,7 @@ def tune(
 
     Raises:
         ConfigError: a bad factory string, a recall or k out of range.
+        IndexMismatch: if the model, where it is loaded, has another text format since.
         StorageError: if somebody else is writing the folder, or has built it anew in the meantime.
     """
     folder = Path(folder)
@@ -138,7 +138,7 @@ def tune(
     manifest = read_manifest(folder, KIND)
     index = DenseIndex.open(folder, manifest["similarity"], manifest.get("rounding"))
     factories = factories or default_factories(*index.vectors.shape)
-    encoder = encoder if encoder or queries is None else _encoder(manifest, backend)
+    encoder = encoder if encoder or queries is None else encoder_of(folder, manifest, backend)
     asked = _encoded(queries, encoder, index) if queries is not None and encoder else held_out(index, MEASURED)
     trials: list[Trial] = []
     kept: Any = None  # of the index objects only that of the best setting so far stays in memory
@@ -151,12 +151,6 @@ def tune(
     measured = {f"recall@{k}": chosen.recall, "p50_ms": chosen.p50, "p99_ms": chosen.p99}
     save_setting(folder, manifest, chosen, kept, {**measured, "measured_on": asked.source})
     return Tuning(tuple(trials), chosen, recall, k, asked.source)
-
-
-def _encoder(manifest: dict[str, Any], backend: Backend) -> Encoder:
-    text_format = TextFormat.from_dict(manifest["text_format"])
-    chosen = backend_for(manifest.get("backend"), backend)
-    return load_encoder(manifest["model"]["name"], text_format=text_format, backend=chosen)
 
 
 def _encoded(queries: Sequence[Query], encoder: Encoder, index: DenseIndex) -> Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -154,3 +155,49 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: object) -> None:
     assert again.text_format == encoder.text_format and again.model_hash == encoder.model_hash
     queries = [Query("q", "abc", WISH)]
     np.testing.assert_array_equal(again.encode_queries(queries), encoder.encode_queries(queries))
+
+
+def test_eight_threads_get_what_one_gets() -> None:
+    """Queries and documents are cut at other places, what is told of them at none: all with one tokenizer."""
+    encoder = BiEncoder(
+        tiny_sentence_transformer(),
+        TextFormat("short", instructed_query="{query} {instruction}", max_query_tokens=24, max_document_tokens=40),
+        "tiny",
+    )
+    asked = [Query(str(n), f"{n} words " * (1 + n % 12), WISH if n % 2 else None) for n in range(24)]
+    texts = [f"{n} longer text " * (1 + n % 8) for n in range(24)]
+
+    def work(row: int) -> tuple[list[float], list[float], int]:
+        query, text = asked[row % 24], texts[row % 24]
+        vectors = encoder.encode_queries([query])[0].tolist(), encoder.encode_documents([text])[0].tolist()
+        return *vectors, encoder.read_documents([text])[0].cut_tokens
+
+    wanted = [work(row) for row in range(24)]
+    assert any(cut for *_, cut in wanted)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(work, range(240))) == wanted * 10
+
+
+def test_static_embeddings_have_a_hash_and_tell_what_they_read() -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    def static(*words: str) -> BiEncoder:
+        tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token=words[0]))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
+        weights = np.eye(len(words), 4, dtype=np.float32)
+        model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, weights)], device="cpu")
+        return BiEncoder(model, PRESETS["plain"], "static")
+
+    encoder = static("?", "fish", "bird")
+    assert encoder.encode_documents(["fish fish", ""]).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    assert encoder.model_hash == static("?", "fish", "bird").model_hash != static("?", "bird", "fish").model_hash
+    assert [(one.tokens, one.cut_tokens) for one in encoder.read_documents(["fish bird", ""])] == [(2, 0), (0, 0)]
+
+
+def test_a_mapping_is_encoded_by_what_it_maps_to() -> None:
+    encoder = tiny()
+    given = {"a": Document("a", "the text"), "b": "more"}
+    assert (encoder.encode_documents(given) == encoder.encode_documents(list(given.values()))).all()
+    assert [one.text for one in encoder.read_documents(given)] == ["the text", "more"]

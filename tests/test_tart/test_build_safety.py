@@ -13,13 +13,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tart
-from tart.errors import DataError, StorageError
+from tart.errors import DataError, DownloadError, StorageError
+from tart.files import folder_lock, new_folder
+from tart.index import build as build_module
 from tart.index.build import CHUNK, KIND
 from tart.manifest import read_manifest, verify_parts
 from tart.retrieval.searcher import Searcher
@@ -181,6 +184,7 @@ def test_an_open_index_outlives_a_rebuild(tmp_path: Path) -> None:
     """Its files stay mapped: a rebuild puts other files in their place instead of writing into them."""
     target = tmp_path / "index"
     first = Searcher.build([f"old fish {n}" for n in range(50)], ENCODER, target)
+    assert first.search("fish", k=3, mode="sparse")
     Searcher.build([f"new fish {n}" for n in range(70)], ENCODER, target, overwrite=True)
     assert [hit.text[:8] for hit in first.search("fish", k=3)] == ["old fish"] * 3
     assert first.search("fish", k=3, mode="sparse")[0].text.startswith("old")
@@ -251,3 +255,33 @@ def test_another_model_does_not_go_on_and_a_full_disk_gives_back_what_was_encode
     with pytest.raises(StorageError, match="the disk is full"):
         Searcher.build(texts, full, tmp_path / "full")
     assert [path.name for path in sorted(tmp_path.iterdir())] == [".full.lock", ".index.lock", ".other.lock", "other"]
+
+
+def test_an_error_of_the_network_keeps_what_was_encoded(tmp_path: Path) -> None:
+    texts = [f"new fish {n}" for n in range(2 * CHUNK)]
+    for name, error in {"index": OSError(errno.ECONNRESET, "reset"), "other": DownloadError("no network")}.items():
+        encoder = Counting(["old", "new"])
+        encoder.fails_at, encoder.error = CHUNK, error  # type: ignore[assignment]
+        with pytest.raises(type(error)):
+            Searcher.build(texts, encoder, tmp_path / name)
+        assert len(list((tmp_path / f".{name}.chunks").iterdir())) == 1
+    encoder.encoded, encoder.fails_at = 0, 10**9
+    Searcher.build(texts, encoder, tmp_path / "index")
+    assert encoder.encoded == CHUNK and not (tmp_path / ".index.chunks").exists()
+
+
+def test_the_chunks_of_a_build_that_begins_meanwhile_are_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.ExitStack() as other:
+
+        @contextlib.contextmanager
+        def overtaken(target: Path, **settings: Any) -> Iterator[Path]:
+            with new_folder(target, **settings) as folder:
+                yield folder
+            other.enter_context(folder_lock(target))
+
+        monkeypatch.setattr(build_module, "new_folder", overtaken)
+        Searcher.build(["new fish"], ENCODER, tmp_path / "index")
+        assert (tmp_path / ".index.chunks").is_dir()
+    assert len(Searcher.open(tmp_path / "index", ENCODER).documents) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -118,6 +119,21 @@ def test_export_writes_a_plain_folder(cli: Cli, tiny_model_folder: Path, tmp_pat
     assert (SentenceTransformer(str(tmp_path / "plain")).encode(texts) == ours).all()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_the_card_of_an_exported_model_shows_its_picture_or_none(
+    cli: Cli, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    monkeypatch.setattr("tart.models.export._write_lean", lambda model, folder: None)
+    trained = shutil.copytree(tiny_model_folder, tmp_path / "trained")
+    (trained / "README.md").write_text("# A model\n\n![loss over the steps](curves.png)\n\n## Data\n")
+    if there:
+        (trained / "curves.png").write_bytes(b"a picture")
+    assert cli("export", trained, "--output", tmp_path / "plain").code == 0
+    card = (tmp_path / "plain" / "README.md").read_text()
+    assert "# A model" in card and "## Data" in card
+    assert ("(curves.png)" in card) == (tmp_path / "plain" / "curves.png").is_file() == there
+
+
 BAD_CORPORA = {
     "bad JSON": ([GOOD[0], '{"_id": "b", "text": '], ":2: not valid JSON"),
     "no object": ([GOOD[0], "[1, 2]"], ":2: wanted a JSON object, found list"),
@@ -203,7 +219,7 @@ def test_a_hub_name_without_network_says_what_to_do(cli: Cli, corpus: Path, tmp_
     outcome = cli("index", corpus, "--model", "facebook/contriever", "-o", tmp_path / "x")
     assert outcome.code == 1 and outcome.err.count("\n") == 1
     assert "can't load 'facebook/contriever' from the Hugging Face hub" in outcome.err
-    assert "hf download facebook/contriever --local-dir DIR" in outcome.err
+    assert "(hf download facebook/contriever) and copy its folder from the cache there into" in outcome.err
 
 
 def test_wrong_usage_is_exit_code_2(cli: Cli, index: Path, tmp_path: Path) -> None:
@@ -269,11 +285,15 @@ def test_the_installed_command_runs() -> None:
     assert all(name in done.stdout for name in ("index", "search", "demo", "info", "export"))
 
 
-def test_tune_prints_a_table_saves_the_setting_and_draws(cli: Cli, index: Path, tmp_path: Path) -> None:
+def test_tune_prints_a_table_saves_the_setting_and_draws(
+    cli: Cli, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "read a file", "instruction": "Find code"}\n')
     outcome = cli("tune", index, "--queries", tmp_path / "queries.jsonl", "--ann", "HNSW8", "--recall", "0.5")
     assert outcome.code == 0 and "HNSW8" in outcome.out and "recall@10" in outcome.out
     assert f"picture: {tmp_path / 'index.tune.png'}" in outcome.err and (tmp_path / "index.tune.png").stat().st_size
+    monkeypatch.chdir(index)
+    assert f"picture: {tmp_path / 'index.tune.png'}" in cli("tune", ".", "--ann", "HNSW8", "--recall", "0.5").err
     assert cli("search", index, "read a file", "--exact").code == 0
     assert cli("info", index, "--verify").code == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,19 @@ def test_a_folder_without_a_head_is_refused_instead_of_scored_at_random(tmp_path
     save_file(body, weights, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"model\.safetensors: holds no classification head"):
         tart.load_reranker(tmp_path / "whole")
+
+
+def test_eight_threads_get_what_one_gets(tmp_path: Path) -> None:
+    """Texts are cut at the limits of the format, pairs at that of the model: all with one tokenizer."""
+    folder = cross_encoder_folder(tmp_path / "m")
+    form = TextFormat("short", instructed_query="{query} {instruction}", max_query_tokens=24, max_document_tokens=200)
+    pairs = [(Query(str(n), f"{n} ask " * (1 + n % 9), WISH), Document(str(n), f"{n} word " * 30)) for n in range(12)]
+
+    def scores(reranker: CrossEncoderReranker) -> list[float]:
+        with ThreadPoolExecutor(8) as threads:
+            return [float(one[0]) for one in threads.map(lambda row: reranker.score([pairs[row % 12]]), range(120))]
+
+    alone = CrossEncoderReranker.load(folder, form, "tiny", device="cpu")
+    wanted = [float(alone.score([pair])[0]) for pair in pairs]
+    for _ in range(3):
+        assert scores(CrossEncoderReranker.load(folder, form, "tiny", device="cpu")) == wanted * 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import safetensors.numpy
 import torch
 
 from tart.collection import Document, Query
-from tart.errors import CheckpointError
+from tart.errors import CheckpointError, StorageError
 from tart.instruction import Instruction
 from tart.models import shipped
 from tart.models.bi_encoder import BiEncoder
@@ -38,7 +39,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
             if weight.requires_grad:
                 weight += 0.01 * torch.randn(weight.shape, generator=generator)
     model.save(trained)
-    pack_model(trained, base, packed, base_name="minilm")
+    pack_model(trained, base, packed)
     return base, trained, packed
 
 
@@ -70,7 +71,7 @@ def test_a_cross_encoder_is_packed_as_what_differs_from_the_body_that_it_has(tmp
             if weight.requires_grad:
                 weight += 0.01 * torch.randn(weight.shape)
     reranker.save(tmp_path / "trained")
-    pack_model(tmp_path / "trained", tmp_path / "base", tmp_path / "packed", base_name="minilm")
+    pack_model(tmp_path / "trained", tmp_path / "base", tmp_path / "packed")
     packed = safetensors.numpy.load(lzma.decompress((tmp_path / "packed" / WEIGHTS).read_bytes()))
     assert not [name for name in packed if "embeddings" in name]
     assert sum(name.endswith("query.weight:int8") for name in packed) == 2
@@ -119,6 +120,29 @@ def test_a_damaged_copy_in_the_cache_is_made_anew(
     settings.write_text(settings.read_text().replace("tart-dual", "another"))  # as a later version might
     other = shipped.shipped_model("packed")
     assert other != folder and "another" in (other / "tart.json").read_text()
+
+
+def test_a_finished_cache_may_be_read_only_and_another_is_told_of(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, _, packed = folders
+    monkeypatch.setattr(shipped, "SHIPPED", packed.parent)
+    monkeypatch.setattr(shipped, "minilm", lambda: base)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TART_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(StorageError, match=r"file/cache/packed-\w+: can't be written \(Not a directory\)"):
+        shipped.shipped_model("packed")
+    monkeypatch.setenv("TART_CACHE", str(tmp_path / "cache"))
+    folder = shipped.shipped_model("packed")
+
+    def read_only(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(shipped, "FileLock", read_only)
+    assert shipped.shipped_model("packed") == folder
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(StorageError, match="can't be written"):
+        shipped.shipped_model("packed")
 
 
 def test_a_trained_folder_is_shipped_under_its_name_without_its_logs(

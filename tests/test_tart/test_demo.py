@@ -11,6 +11,7 @@ from rich.console import Console
 from tart import Document, Instruction, Query, Searcher, SearchHit, SearchResult
 from tart.demo import show
 from tart.demo.stdlib_corpus import KINDS, kind_of, stdlib_documents
+from tart.errors import StorageError
 from tart.retrieval.protocols import EncodedText
 from tart.testing import KeywordEncoder
 
@@ -103,3 +104,28 @@ def test_the_demo_runs_and_reuses_its_index(
     show.run_demo(tmp_path / "demo", console=Console(file=io.StringIO()))
     assert "made anew" in capsys.readouterr().err.replace("\n", " ")
     assert len(made.documents) == len(documents[::50])  # an open one is not disturbed
+
+
+def test_an_index_that_the_demo_did_not_make_is_not_overwritten(
+    documents: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = KeywordEncoder(["read", "file"])
+    monkeypatch.setattr(show, "stdlib_documents", lambda: documents[::60])
+    monkeypatch.setattr(show, "load_encoder", lambda name, **_: encoder)
+
+    def demo() -> None:
+        show.run_demo(tmp_path / "index", stock=None, console=Console(file=io.StringIO()))
+
+    own = [Document("docs:a", "my file"), Document("code:b", "my code")]
+    for made_by in (encoder, KeywordEncoder(["another", "model"])):
+        Searcher.build(own, made_by, tmp_path / "index", overwrite=True)
+        with pytest.raises(StorageError, match=r"it isn't overwritten, as it is none of the demo: choose another"):
+            demo()
+        assert list(Searcher.open(tmp_path / "index", made_by).documents.in_order()) == own
+    (tmp_path / "index" / "manifest.json").write_text('{"name": "an application of the web"}')
+    with pytest.raises(StorageError, match="it isn't overwritten"):
+        demo()
+    Searcher.build(documents[::50], made_by, tmp_path / "demo")  # of another model and another library
+    (tmp_path / "demo").rename(tmp_path / "made")
+    show.run_demo(tmp_path / "made", stock=None, console=Console(file=io.StringIO()))
+    assert len(Searcher.open(tmp_path / "made", encoder).documents) == len(documents[::60])

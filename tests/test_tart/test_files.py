@@ -18,6 +18,7 @@ import pytest
 
 from tart.errors import DataError, StorageError
 from tart.files import atomic_write, new_folder, parse_json_object, read_lines, sha256_file, storage_errors
+from tart.manifest import write_manifest
 
 
 def disk_is_full(descriptor: int) -> None:
@@ -389,3 +390,24 @@ def test_a_folder_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
     ):
         pytest.fail("the block must not run")
     assert (tmp_path / "notes" / "diary.txt").read_text() == "mine"
+
+
+def test_a_manifest_of_another_kind_is_not_overwritten(tmp_path: Path) -> None:
+    def overwrite() -> None:
+        with new_folder(tmp_path / "target", overwrite=True, kind="tart-index/2") as folder:
+            (folder / "new").touch()
+
+    (tmp_path / "target").mkdir()
+    overwrite()  # an empty one
+    for other in (
+        '{"kind": "berri-collection/1"}',
+        '{"name": "an application of the web"}',
+        '{"kind": "tart-index-x/1"}',
+    ):
+        (tmp_path / "target" / "manifest.json").write_text(other)
+        with pytest.raises(StorageError, match="target: is no tart-index folder, so it isn't overwritten"):
+            overwrite()
+        assert (tmp_path / "target" / "manifest.json").read_text() == other
+    write_manifest(tmp_path / "target", "tart-index/1", {})  # of an older version
+    overwrite()
+    assert names(tmp_path / "target") == ["new"]

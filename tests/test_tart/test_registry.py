@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import torch
 
 import tart
 from tart import Instruction, Query
-from tart.errors import CheckpointError, ConfigError
+from tart.errors import CheckpointError, ConfigError, DownloadError
 from tart.models import packaged
+from tart.models.hub import hub_folder
 from tart.models.registry import MODELS, describe, find_spec
 from tart.testing import tiny_sentence_transformer
 from tart.text_format import PRESETS
@@ -101,6 +103,11 @@ def test_a_folder_keeps_its_format_and_refuses_another(tiny_model_folder: Path) 
     assert tart.load_encoder(tiny_model_folder, text_format="tart-dual").text_format.name == "tart-dual"
     with pytest.raises(CheckpointError, match=r"trained with the text format 'tart-dual', asked for was 'e5'"):
         tart.load_encoder(tiny_model_folder, text_format="e5")
+    longer = replace(PRESETS["tart-dual"], max_document_tokens=300)
+    with pytest.raises(
+        CheckpointError, match=r"asked for was 'tart-dual', which differs in max_document_tokens; leave"
+    ):
+        tart.load_encoder(tiny_model_folder, text_format=longer)
 
 
 def plain_folder(folder: Path, **prompts: str) -> Path:
@@ -181,3 +188,42 @@ def test_describe_loads_nothing(tiny_model_folder: Path) -> None:
     }
     with pytest.raises(ConfigError, match="unknown model 'minlm'; did you mean minilm"):
         describe("minlm")
+
+
+PARTS = {"config.json", "modules.json", "model.safetensors", "pytorch_model.bin", "onnx/model.onnx"}
+HELD = PARTS - {"pytorch_model.bin", "onnx/model.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("held", "listed", "taken"),
+    [
+        (HELD, PARTS, True),  # as we download it
+        (HELD, None, True),
+        (HELD - {"modules.json"}, PARTS, False),  # fetched by a library that doesn't read it
+        (HELD - {"modules.json"}, None, False),
+        (HELD - {"modules.json"}, PARTS - {"modules.json"}, True),
+        (HELD - {"modules.json"}, "no modules.json", True),
+        (HELD - {"model.safetensors"}, PARTS, False),
+        ({"config.json"}, {"config.json", "pytorch_model.bin"}, False),
+        ({"config.json", "pytorch_model.bin"}, {"config.json", "pytorch_model.bin", "onnx/model.onnx"}, True),
+    ],
+)
+def test_a_snapshot_in_the_cache_is_taken_if_it_is_known_to_be_whole(
+    held: set[str], listed: set[str] | str | None, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit, storage = "c" * 40, tmp_path / "models--somebody--model"
+    files = {f"snapshots/{commit}/{name}": "" for name in held} | {"refs/main": commit}
+    if isinstance(listed, str):
+        files[f".no_exist/{commit}/modules.json"] = ""
+    elif listed:
+        facts = {name: {"size": 0, "blob_id": "b" * 40} for name in listed}
+        files[f"trees/{commit}.json"] = json.dumps({"format_version": 1, "files": facts})
+    for name, content in files.items():
+        (storage / name).parent.mkdir(parents=True, exist_ok=True)
+        (storage / name).write_text(content)
+    if taken:
+        assert hub_folder("somebody/model") == storage / "snapshots" / commit
+    else:
+        with pytest.raises(DownloadError, match=r"\(hf download somebody/model\) and copy its folder"):
+            hub_folder("somebody/model")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,11 @@ import pytest
 import tart
 from tart import Document, Instruction, Query, Searcher
 from tart.errors import ConfigError, DataError, IndexMismatch, StorageError
+from tart.index.documents import DocumentStore
+from tart.index.sparse import SparseIndex
+from tart.manifest import replace_manifest
 from tart.models.bi_encoder import BiEncoder
+from tart.retrieval import searcher as searcher_module
 from tart.testing import KeywordEncoder, KeywordReranker, tiny_sentence_transformer, toy_collection
 from tart.text_format import PRESETS
 
@@ -213,3 +219,75 @@ def test_plain_documents_must_be_documents(tmp_path: Path, toy_encoder: KeywordE
     with pytest.raises(DataError, match="there is no document to index"):
         Searcher.build([], toy_encoder, tmp_path / "index")
     assert [path.name for path in tmp_path.iterdir()] == [".index.lock"]
+
+
+def test_a_mapping_is_indexed_by_what_it_maps_to(tmp_path: Path, toy_encoder: KeywordEncoder) -> None:
+    corpus = toy_collection().corpus
+    Searcher.build(corpus, toy_encoder, tmp_path / "corpus")
+    assert list(Searcher.open(tmp_path / "corpus", toy_encoder).documents.in_order()) == list(corpus.values())
+    strings = Searcher.build({"x": "prose", "y": "code to read"}, toy_encoder, tmp_path / "strings")
+    assert [(hit.doc_id, hit.text) for hit in strings.search("read", "Find code", k=1)] == [("y", "code to read")]
+    with pytest.raises(DataError, match=r"document x: wanted a tart.Document or a string, got dict"):
+        Searcher.build({"x": {"text": "prose"}}, toy_encoder, tmp_path / "bad")  # type: ignore[dict-item]
+
+
+def test_bm25_of_another_index_is_not_joined_with_the_documents_of_this_one(
+    tmp_path: Path, toy_encoder: KeywordEncoder
+) -> None:
+    folder = tmp_path / "index"
+    first = Searcher.build(["read prose", "sort prose"], toy_encoder, folder)
+    replace_manifest(folder, {**first.manifest, "tuned": True})  # as `tart tune` does: the parts stay
+    assert first.search("sort", mode="hybrid")[0].text == "sort prose"
+    second = Searcher.open(folder, toy_encoder)
+    Searcher.build(["sort code", "open code", "read code"], toy_encoder, folder, overwrite=True)
+    for mode in ("sparse", "hybrid"):
+        with pytest.raises(StorageError, match="index: was built anew since it was opened; open it again"):
+            second.search("sort", mode=mode)  # type: ignore[arg-type]
+    assert second.search("sort")[0].text == "sort prose"
+    assert first.search("sort", mode="sparse")[0].text == "sort prose"  # opened before
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_an_index_that_is_built_anew_while_it_is_opened_is_opened_whole(
+    tmp_path: Path, toy_encoder: KeywordEncoder, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """The documents of the old one with the vectors of the new one, or the manifest of the old one alone."""
+    Searcher.build(["read prose", "sort prose"], toy_encoder, tmp_path / "index")
+    new = Searcher.build(["open code", "sort code", "read code"], toy_encoder, tmp_path / "other")
+    swaps = []
+
+    def swapping(folder: Path) -> DocumentStore:
+        old = None if before else DocumentStore(folder)
+        if not swaps:
+            swaps.append((tmp_path / "index").rename(tmp_path / "old"))
+            (tmp_path / "other").rename(tmp_path / "index")
+        return old or DocumentStore(folder)
+
+    monkeypatch.setattr(searcher_module, "DocumentStore", swapping)
+    opened = Searcher.open(tmp_path / "index", toy_encoder)
+    assert swaps and opened.manifest == new.manifest
+    assert opened.search("sort")[0].text == opened.search("sort", mode="sparse")[0].text == "sort code"
+
+
+def test_bm25_waits_until_it_is_asked(toy_searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(folder: Path) -> SparseIndex:
+        raise AssertionError("was opened")
+
+    monkeypatch.setattr(searcher_module, "SparseIndex", asked)
+    assert toy_searcher.search("sort a list", "Find code that does this")
+
+
+def test_an_index_whose_model_has_another_format_since_says_what_differs(tmp_path: Path) -> None:
+    def save(**changes: Any) -> None:
+        format_ = replace(PRESETS["tart-dual"], **changes)
+        BiEncoder(tiny_sentence_transformer(), format_, "tiny").save(tmp_path / "model")
+
+    save()
+    Searcher.build(["a text"], str(tmp_path / "model"), tmp_path / "index")
+    save(max_query_tokens=32, plain_dims=16)
+    with pytest.raises(IndexMismatch, match=r"index: its model has changed since.*differs in max_query_tokens, plain_"):
+        Searcher.open(tmp_path / "index")
+    with pytest.raises(IndexMismatch, match=r"equal in every field, and differ in max_query_tokens, plain_dims"):
+        Searcher.open(tmp_path / "index", tart.load_encoder(tmp_path / "model"))
+    with pytest.raises(IndexMismatch, match="its model has changed since"):
+        tart.tune(tmp_path / "index", [Query("q", "a")])

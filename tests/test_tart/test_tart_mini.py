@@ -61,6 +61,9 @@ def test_an_exported_folder_gives_the_same_vectors_in_plain_sentence_transformer
         plain.encode_query(mini.text_format.query_text(query)), mini.encode_queries([query])[0], atol=1e-6
     )
     assert np.allclose(plain.encode_document(["a text"]), mini.encode_documents(["a text"]), atol=1e-6)
+    assert (
+        "(curves.png)" in (tmp_path / "plain" / "README.md").read_text() and (tmp_path / "plain" / "curves.png").stat()
+    )
     assert mini.dim == 448 and mini.text_format.knows_instructions and mini.similarity == "cosine"
 
 
