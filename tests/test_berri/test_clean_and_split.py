@@ -202,6 +202,12 @@ def test_a_file_without_a_text_is_refused(tmp_path: Path, name: str, content: st
         list(texts_of_tests([tmp_path]))
 
 
+def test_an_empty_file_holds_nothing_to_compare(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "something"}\n')
+    (tmp_path / "queries.jsonl").touch()
+    assert [one.text_id for one in texts_of_tests([tmp_path])] == ["d1"]
+
+
 @pytest.mark.parametrize("read", [lambda folders: list(texts_of_tests(folders)), against_key])
 def test_what_would_not_be_compared_is_refused(tmp_path: Path, read: object) -> None:
     folder, row = tmp_path / "tests", '{"_id": "d1", "text": "something"}\n'
