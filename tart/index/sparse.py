@@ -115,3 +115,8 @@ def _best_rows(scores: FloatArray, k: int) -> npt.NDArray[np.int64]:
     if len(rows) > k:
         rows = rows[scores[rows] >= np.partition(scores[rows], -k)[-k]]
     return rows
+
+
+def sparse_parts(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The parts of an index's manifest that are BM25's, with their checksums."""
+    return {name: facts for name, facts in manifest["parts"].items() if name.startswith(f"{FOLDER}/")}

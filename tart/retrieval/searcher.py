@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tart.collection import Query
-from tart.errors import ConfigError, DataError, IndexMismatch, StorageError
+from tart.errors import ConfigError, DataError, StorageError
 from tart.index.approximate import ApproximateIndex
 from tart.index.build import KIND, Documents, build_index
 from tart.index.dense import DenseIndex
 from tart.index.documents import DocumentStore
-from tart.index.sparse import FOLDER, SparseIndex
+from tart.index.sparse import SparseIndex, sparse_parts
 from tart.instruction import Instruction
 from tart.manifest import NAME, read_manifest
 from tart.models import DEFAULT_MODEL
-from tart.models.backend import ALIKE, Backend, backend_for
-from tart.models.load import OtherFormat, load_encoder, load_reranker
+from tart.models.backend import Backend
+from tart.models.load import load_encoder, load_reranker
 from tart.retrieval.fusion import Fusion, ReciprocalRankFusion
+from tart.retrieval.index_model import check_fit, encoder_of
 from tart.retrieval.protocols import Encoder, Reranker
 from tart.retrieval.result import SearchHit, SearchResult, Stage
 from tart.retrieval.retrievers import DenseRetriever, SparseRetriever
@@ -58,7 +59,7 @@ class Searcher:
         written = _written(self.folder)
         try:
             self.manifest: dict[str, Any] = read_manifest(self.folder, KIND)
-            _check_fit(self.folder, self.manifest, self.encoder)
+            check_fit(self.folder, self.manifest, self.encoder)
             self.documents = DocumentStore(self.folder)
             exact = DenseIndex.open(self.folder, self.encoder.similarity, self.manifest.get("rounding"))
             approximate = ApproximateIndex.open(self.folder, self.manifest, exact)
@@ -77,7 +78,7 @@ class Searcher:
             StorageError: if another index has taken the folder's place since this one was opened.
         """
         sparse = SparseRetriever(SparseIndex(self.folder), self.documents)
-        if _sparse_parts(read_manifest(self.folder, KIND)) != _sparse_parts(self.manifest):
+        if sparse_parts(read_manifest(self.folder, KIND)) != sparse_parts(self.manifest):
             raise StorageError(f"{self.folder}: was built anew since it was opened; open it again")
         return sparse
 
@@ -262,20 +263,6 @@ class Searcher:
         return self._rerankers[name]
 
 
-def encoder_of(folder: Path, manifest: dict[str, Any], backend: Backend) -> Encoder:
-    """Load the model that made an index.
-
-    Raises:
-        IndexMismatch: if the model has another text format since.
-    """
-    text_format = TextFormat.from_dict(manifest["text_format"])
-    chosen = backend_for(manifest.get("backend"), backend)
-    try:
-        return load_encoder(manifest["model"]["name"], text_format=text_format, backend=chosen)
-    except OtherFormat as error:
-        raise IndexMismatch(f"{folder}: its model has changed since; build it again ({error})") from None
-
-
 def _written(folder: Path) -> bytes:
     """What the manifest of a folder says now; nothing if it can't be read, of which `read_manifest` tells."""
     with suppress(OSError):
@@ -283,33 +270,8 @@ def _written(folder: Path) -> bytes:
     return b""
 
 
-def _sparse_parts(manifest: dict[str, Any]) -> dict[str, Any]:
-    return {name: facts for name, facts in manifest["parts"].items() if name.startswith(f"{FOLDER}/")}
-
-
 def _places(run: Run) -> dict[str, dict[str, Stage]]:
     return {qid: {hit.doc_id: Stage(rank, hit.score) for rank, hit in enumerate(run[qid], 1)} for qid in run}
-
-
-def _check_fit(folder: Path, manifest: dict[str, Any], encoder: Encoder) -> None:
-    made_by = manifest["model"]
-    if made_by["hash"] != encoder.model_hash:
-        raise IndexMismatch(
-            f"{folder}: was made by the model {made_by['name']} (hash {made_by['hash'][:12]}), opened with "
-            f"{encoder.name} (hash {encoder.model_hash[:12]}); open it with the first, or build it again"
-        )
-    backend = manifest.get("backend", "torch float32")  # which it was before the manifest said it
-    if backend != encoder.backend and not {backend, encoder.backend} <= ALIKE:
-        raise IndexMismatch(
-            f"{folder}: its vectors were made by {backend!r}, those of queries would be by {encoder.backend!r}, and "
-            "the two differ by more than rounding; open it with the first (--backend), or build it again"
-        )
-    stored = TextFormat.from_dict(manifest["text_format"])
-    if stored != encoder.text_format:
-        raise IndexMismatch(
-            f"{folder}: was made with the text format {stored.name!r}, opened with {encoder.text_format.name!r}; "
-            f"the two must be equal in every field, and differ in {stored.differences(encoder.text_format)}"
-        )
 
 
 _last_opened: dict[tuple[str, str], Searcher] = {}

@@ -18,8 +18,8 @@ from tart.index.tune import Asked, Trial, choose, default_factories, held_out, s
 from tart.manifest import read_manifest
 from tart.models.backend import Backend
 from tart.progress import progress, silent
+from tart.retrieval.index_model import encoder_of
 from tart.retrieval.protocols import Encoder
-from tart.retrieval.searcher import encoder_of
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -80,9 +80,7 @@ def train(
     Raises:
         ConfigError: the base is the folder that is to be made.
     """
-    base = locate(recipe.base)[2]
-    if base is not None and base.resolve() == Path(output).resolve():
-        raise ConfigError(f"base: {recipe.base} is the folder that is to be made; choose another output")
+    _refuse_as_output(recipe.base, Path(output))
     collection = collection_at(data, verify=verify)
     inputs = {"base": weights_checksum(recipe.base), **inputs}
     run = Run.begin(Path(output), asdict(recipe), collection, inputs, overwrite=overwrite)
@@ -114,6 +112,12 @@ def train(
             spent |= {"best_step": trainer.state.best_global_step, "best": trainer.state.best_metric}
         finished_run(run, recipe, parts.model, trainer.state.log_history, parts.evaluate(), spent)
     return Path(output)
+
+
+def _refuse_as_output(base: str, output: Path) -> None:
+    folder = locate(base)[2]
+    if folder is not None and folder.resolve() == output.resolve():
+        raise ConfigError(f"base: {base} is the folder that is to be made; choose another output")
 
 
 def weights_checksum(name: str) -> str:

@@ -202,7 +202,7 @@ def test_the_one_liner_opens_an_index_once_and_a_new_build_anew(
         opened.append(name)
         return encoder
 
-    monkeypatch.setattr("tart.retrieval.searcher.load_encoder", load)
+    monkeypatch.setattr("tart.retrieval.index_model.load_encoder", load)
     Searcher.build(["code", "prose"], encoder, tmp_path / "index")
     first = [tart.search("what?", "Find code", index=tmp_path / "index")[0].text for _ in range(3)]
     assert first == ["code"] * 3 and opened == ["keywords"]
